@@ -1,0 +1,150 @@
+"""Volume: an id and the Revision it refers to, for ever. This module owns parameters ↔ volume_context.
+
+A StorageClass's parameters become a :class:`VolumeSpec`; the spec becomes the volume_context that every later call
+carries. The context names the place, never a manifest digest: what a volume *is* stands in its VolumeRecord, which
+only the driver writes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from csi_model.core.capability import Capability
+from csi_model.core.fields import FIELDS, Auth, parse_fields, render_fields
+from csi_model.core.manifest import Manifest
+from csi_model.core.reference import Reference
+from csi_model.core.templates import expand
+from csi_model.errors import InvalidArgument
+
+SCHEMA = "1"
+"""Version of the volume_context; a node refuses one that it doesn't know instead of guessing."""
+SCHEMA_KEY = "schema"
+MAX_CONTEXT_BYTES = 4096  # CSI spec, "Size Limits": map<string, string> is 4 KiB in total
+PROVISIONER_PREFIX = "csi.storage.k8s.io/"
+"""Keys that external-provisioner (--extra-create-metadata) and kubelet (podInfoOnMount) add."""
+_MAX_NAME_BYTES = 128  # CSI spec, "Size Limits"
+_FORBIDDEN_IN_NAME = {*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)}
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """What a volume was asked to be, parsed.
+
+    Attributes:
+        source: the Reference, templates expanded.
+        endpoint: URL of the service; empty for the cloud's own.
+        region: the bucket's region; empty for the default.
+        addressing: ``auto``, ``path`` or ``virtual`` host style.
+        auth: whose rights read it.
+        include: globs, one of which a file must match; empty means all.
+        exclude: globs, none of which a file may match.
+        pin: evicted only when nothing else can go.
+        from_claim: whether the source's text was made from the claim's own words (then ``ambient`` needs the
+            administrator's allow-list).
+
+    """
+
+    source: Reference
+    endpoint: str = ""
+    region: str = ""
+    addressing: str = "auto"
+    auth: Auth = Auth.SECRET
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    pin: bool = False
+    from_claim: bool = False
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> "VolumeSpec":
+        """Parse StorageClass parameters.
+
+        Args:
+            parameters: as CreateVolume gets them; keys under ``csi.storage.k8s.io/`` name the claim and the PV.
+
+        Raises:
+            InvalidArgument: a parameter is unknown (the nearest name is suggested), missing or malformed, or a
+                template names what the call doesn't carry.
+
+        """
+        own = {key: value for key, value in parameters.items() if not key.startswith(PROVISIONER_PREFIX)}
+        fields = parse_fields(own)
+        text, from_claim = expand(fields.pop("source"), parameters)
+        return replace(cls(Reference.parse(text, field="parameters.source"), **fields), from_claim=from_claim)
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, str]) -> "VolumeSpec":
+        """Parse a volume_context; keys that others added are ignored.
+
+        Raises:
+            InvalidArgument: the schema is unknown or a value malformed.
+
+        """
+        if context.get(SCHEMA_KEY) != SCHEMA:
+            found = context.get(SCHEMA_KEY)
+            raise InvalidArgument(
+                f"volume_context.{SCHEMA_KEY}",
+                f"is {found!r}, this node knows {SCHEMA!r}: was the volume made by another version of csi-model?",
+            )
+        own = {key: value for key, value in context.items() if key in FIELDS}
+        fields = parse_fields(own, where="volume_context")
+        return cls(Reference.parse(fields.pop("source"), field="volume_context.source"), **fields)
+
+    def context(self) -> dict[str, str]:
+        """Render the volume_context: only what differs from a default, so that it stays small.
+
+        Raises:
+            InvalidArgument: it would be larger than CSI allows.
+
+        """
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name in FIELDS}
+        differing = {f.name: own[f.name] for f in fields(self) if f.name in own and own[f.name] != f.default}
+        context = {SCHEMA_KEY: SCHEMA, **render_fields(differing)}
+        size = sum(len(k.encode()) + len(v.encode()) for k, v in context.items())
+        if size > MAX_CONTEXT_BYTES:
+            raise InvalidArgument("parameters", f"make a volume_context of {size} bytes, CSI allows {MAX_CONTEXT_BYTES}")
+        return context
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """The controller's durable record of a volume; never changes once written.
+
+    Attributes:
+        volume_id: what CSI calls it.
+        name: CreateVolume's name.
+        spec: what was asked.
+        capabilities: what was asked.
+        capacity: bytes answered to CreateVolume: the larger of the request and the model.
+        manifest: the Revision's files.
+
+    """
+
+    volume_id: str
+    name: str
+    spec: VolumeSpec
+    capabilities: tuple[Capability, ...]
+    capacity: int
+    manifest: Manifest
+
+
+def check_name(name: str) -> None:
+    """Check CreateVolume's name.
+
+    Raises:
+        InvalidArgument: it is empty, over 128 bytes, or has characters that the CSI spec forbids.
+
+    """
+    if not name:
+        raise InvalidArgument("name", "is missing")
+    if len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
+        raise InvalidArgument("name", f"has more than {_MAX_NAME_BYTES} bytes")
+    if any(ord(char) in _FORBIDDEN_IN_NAME for char in name):
+        raise InvalidArgument("name", "has control characters, which the CSI spec forbids")
+
+
+def volume_id_of(name: str) -> str:
+    """Return the volume id for a name: unique per PV, and never the digest of what it holds.
+
+    Two PVs with one handle would be one volume to kubelet, and a pod with both would wait for ever.
+    """
+    return "m-" + hashlib.sha256(name.encode()).hexdigest()[:40]

@@ -1,0 +1,1 @@
+"""The node agent: warm-ups, mounts and the idempotent verbs over them."""
