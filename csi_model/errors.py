@@ -35,9 +35,20 @@ The text is shown to people in pod and claim events: it names the thing, what is
 no secret and no signed URL.
 """
 
+from typing import ClassVar
+
 
 class CsiModelError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        transient: whether the same call may succeed later with nobody acting on it. Kubelet keeps a volume's state
+            and unstages it after a transient error; after a final one it forgets the volume, so what was kept for
+            it must be released.
+
+    """
+
+    transient: ClassVar[bool] = False
 
 
 class VolumeSpecError(CsiModelError):
@@ -113,6 +124,8 @@ class SourceInvalid(SourceError):
 class SourceUnavailable(SourceError):
     """Unreachable, stalled, reset or truncated; the same request may work later."""
 
+    transient = True
+
 
 class SourceBusy(SourceUnavailable):
     """The source asked us to slow down.
@@ -129,7 +142,7 @@ class SourceBusy(SourceUnavailable):
 
 
 class NodeError(CsiModelError):
-    """This node can't do it; its administrator acts."""
+    """The node can't do it; its administrator acts."""
 
 
 class StoreFull(NodeError):
@@ -142,6 +155,8 @@ class StoreFull(NodeError):
 
     """
 
+    transient = True
+
     def __init__(self, message: str, *, needed: int = 0, free: int = 0, evictable: int = 0) -> None:
         super().__init__(message)
         self.needed = needed
@@ -152,17 +167,25 @@ class StoreFull(NodeError):
 class StoreLocked(NodeError):
     """Another agent owns the store."""
 
+    transient = True
+
 
 class StoreUnusable(NodeError):
     """The store's filesystem is not mounted, its layout is unknown, or it answers with I/O errors."""
+
+    transient = True
 
 
 class MountFailed(NodeError):
     """The kernel refused a mount or an unmount."""
 
+    transient = True
+
 
 class TryAgain(CsiModelError):
     """Nobody has to act: the same call later."""
+
+    transient = True
 
 
 class InProgress(TryAgain):

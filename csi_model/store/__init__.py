@@ -1,0 +1,1 @@
+"""The node's disk: ingests, blobs, trees, holds. Knows no network."""

@@ -1,0 +1,1 @@
+"""The fast path: one Plan → bytes committed."""

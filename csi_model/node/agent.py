@@ -1,0 +1,137 @@
+"""NodeAgent: the node's verbs, and the housekeeping behind them."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from csi_model.errors import CsiModelError, StoreUnusable
+from csi_model.node.locks import VolumeLocks
+from csi_model.node.mounts import Mounts
+from csi_model.node.publishing import Publishing
+from csi_model.node.requests import PublishRequest, StageRequest, Usage
+from csi_model.node.staging import Lookup, OpenSource, Staging
+from csi_model.node.warmer import Warmer
+from csi_model.settings import Settings, StoreSettings
+from csi_model.store.layout import Layout
+from csi_model.store.store import Store
+from csi_model.transfer.engine import Engine
+
+log = logging.getLogger(__name__)
+_ROUND = 3600.0  # seconds between two rounds of housekeeping; pressure is met when it arises, not then
+
+
+def open_store(settings: StoreSettings, mounts: Mounts) -> Store:
+    """Open the store of this node, with the mount table as the truth about which trees are in use.
+
+    Raises:
+        StoreUnusable: the required mount is missing, or as :class:`Store`.
+        StoreLocked: another agent owns it.
+
+    """
+    required = settings.require_mount
+    if required is not None:
+        if not settings.root.resolve().is_relative_to(required.resolve()):
+            raise StoreUnusable(f"the store {settings.root} is not under {required}, its required mount")
+        if required.resolve() not in mounts.table():
+            raise StoreUnusable(f"{required} is not mounted: mount the store's disk there, or unset the required mount")
+    layout = Layout(settings.root)
+
+    def in_use() -> set[str]:
+        names = (layout.in_use(mount.root) for mount in mounts.table().values())
+        return {name for name in names if name is not None}
+
+    return Store(settings, in_use=in_use)
+
+
+class NodeAgent:
+    """Everything that a node does.
+
+    Args:
+        store: open; closed by :meth:`close`.
+        mounts: binds trees onto targets.
+        lookup: the registry's record of a volume, None if there is none.
+        open_source: opens a volume's source with the given CSI secrets.
+        settings: every knob.
+
+    """
+
+    def __init__(
+        self, store: Store, mounts: Mounts, *, lookup: Lookup, open_source: OpenSource, settings: Settings
+    ) -> None:
+        self.store = store
+        self.mounts = mounts
+        self.warmer = Warmer(store, Engine(store, settings.transfer), settings.warmer)
+        locks = VolumeLocks()
+        self._staging = Staging(
+            store, self.warmer, lookup=lookup, open_source=open_source, locks=locks, settings=settings.warmer
+        )
+        self._publishing = Publishing(store, mounts, staging=self._staging, locks=locks)
+        self._closing = threading.Event()
+        self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin housekeeping in the background: resume warm-ups, collect holds, empty the trash."""
+        self._housekeeping.start()
+
+    def close(self) -> None:
+        """Stop warm-ups (what is durable stays) and let go of the store."""
+        self._closing.set()
+        if self._housekeeping.is_alive():
+            self._housekeeping.join()
+        self.warmer.close()
+        self.store.close()
+
+    def stage(self, request: StageRequest, *, timeout: float) -> None:
+        self._staging.stage(request, timeout=timeout)
+
+    def unstage(self, volume_id: str, staging_path: Path) -> None:
+        self._staging.unstage(volume_id, staging_path)
+
+    def publish(self, request: PublishRequest) -> None:
+        self._publishing.publish(request)
+
+    def unpublish(self, volume_id: str, target_path: Path) -> None:
+        self._publishing.unpublish(volume_id, target_path)
+
+    def stats(self, volume_id: str, path: Path) -> Usage:
+        return self._publishing.stats(volume_id, path)
+
+    def available(self) -> int:
+        """Return the bytes that a new copy could get: what is free and what could be evicted."""
+        evictable = self.store.retention.evictable_bytes(self.store.retention.evictable())
+        return max(0, self.store.space.room().available + evictable)
+
+    def _keep_house(self) -> None:
+        resume = True
+        while True:
+            try:
+                if resume:
+                    self._staging.resume()
+                    resume = False
+                self.collect_holds()
+                self.store.tidy()
+            except CsiModelError as error:
+                log.warning("housekeeping: %s", error)
+            if self._closing.wait(_ROUND):
+                return
+
+    def collect_holds(self) -> list[str]:
+        """End holds whose staging directory is gone and whose targets are not mounted, after a grace.
+
+        Kubelet doesn't unstage after final errors and force deletes, so holds would leak otherwise.
+
+        Returns:
+            The volume ids whose holds ended.
+
+        """
+        table = self.mounts.table()
+        grace = self.store.settings.abandoned_hold_grace
+        collected = []
+        for hold in self.store.holds.all():
+            live = Path(hold.staging_path).is_dir() or any(Path(target) in table for target in hold.targets)
+            if not live and time.time() - hold.since > grace:
+                log.info("collecting the hold of volume %s: its staging directory is gone", hold.volume_id)
+                self.unstage(hold.volume_id, Path(hold.staging_path))
+                collected.append(hold.volume_id)
+        return collected

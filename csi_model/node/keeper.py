@@ -1,0 +1,205 @@
+"""Keeper: what a person asks of a node's store: status, verify, evict. Plain dictionaries, ready for JSON.
+
+It works inside the running agent (through the admin socket) and on a store that no agent has (through the lock).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from csi_model.core.manifest import Manifest
+from csi_model.core.volume import VolumeSpec
+from csi_model.core.warmth import Progress, Warmth
+from csi_model.errors import CsiModelError, InvalidArgument, VolumeNotFound
+from csi_model.node.mounts import Mounts
+from csi_model.node.warmer import Warmer
+from csi_model.store.durable import translated
+from csi_model.store.holds import Hold
+from csi_model.store.scrub import scrub
+from csi_model.store.store import Store
+
+_SHORTEST = 6  # hex digits of a Manifest digest that a person may type
+
+
+class Keeper:
+    """Looks after one store.
+
+    Args:
+        store: open.
+        mounts: the mount table.
+        warmer: the running warm-ups; None when no agent runs.
+
+    """
+
+    def __init__(self, store: Store, mounts: Mounts, warmer: Warmer | None = None) -> None:
+        self._store = store
+        self._mounts = mounts
+        self._warmer = warmer
+
+    def status(self) -> dict[str, Any]:
+        """Return the store's room, its Revisions with their warmth, and its holds.
+
+        Raises:
+            StoreUnusable: the disk can't be read.
+
+        """
+        with translated("reading the store"):
+            room = self._store.space.room()
+            table = self._mounts.table()
+            holds = self._store.holds.all()
+            settings = self._store.settings
+            return {
+                "store": {
+                    "root": str(self._store.layout.root),
+                    "total_bytes": room.total,
+                    "used_bytes": room.used,
+                    "reserved_bytes": room.reserved,
+                    "available_bytes": max(0, room.available),
+                    "high_watermark": settings.high_watermark,
+                    "low_watermark": settings.low_watermark,
+                },
+                "revisions": self._revisions(holds),
+                "holds": [
+                    {
+                        "volume_id": hold.volume_id,
+                        "manifest": hold.manifest,
+                        "source": _source(hold),
+                        "staging_path": hold.staging_path,
+                        "since": hold.since,
+                        "targets": sorted(path for path in hold.targets if Path(path) in table),
+                    }
+                    for hold in sorted(holds, key=lambda hold: hold.since)
+                ],
+                "unreadable_holds": sorted(self._store.holds.unreadable),
+            }
+
+    def _revisions(self, holds: list[Hold]) -> list[dict[str, Any]]:
+        warmups = {warmup.manifest.digest: warmup for warmup in (self._warmer.all() if self._warmer else [])}
+        trees = {tree.manifest: tree for tree in self._store.trees.all()}
+        found = []
+        for digest in sorted(trees.keys() | warmups.keys() | {hold.manifest for hold in holds}):
+            mine = [hold for hold in holds if hold.manifest == digest]
+            warmup, tree = warmups.get(digest), trees.get(digest)
+            manifest = warmup.manifest if warmup else self._store.manifest(digest)
+            warmth = Warmth.STAGED if tree else Warmth.WARMING if warmup else Warmth.COLD
+            found.append(
+                {
+                    "manifest": digest,
+                    "source": _source(mine[0]) if mine else _place(manifest),
+                    "warmth": warmth.value,
+                    "bytes": manifest.size if manifest else None,
+                    "files": manifest.files if manifest else None,
+                    "checked_files": manifest.checked_files if manifest else None,
+                    "held_by": [hold.volume_id for hold in mine],
+                    "pinned": bool(tree and tree.pinned),
+                    "released": tree.released if tree and not mine else None,
+                    "progress": _progress(warmup.progress()) if warmup else None,
+                }
+            )
+        return found
+
+    def verify(self, manifest: str | None = None) -> Iterator[dict[str, Any]]:
+        """Read staged copies again and compare every chunk.
+
+        A damaged file is taken away with every copy that has it, so that the next staging fetches it anew; a pod
+        that has it mounted keeps it until it ends.
+
+        Args:
+            manifest: a Manifest digest or its first digits; None for all.
+
+        Yields:
+            An event per file (``file``), then one per Revision (``revision``).
+
+        Raises:
+            VolumeNotFound: no such copy.
+            InvalidArgument: too few digits.
+            StoreUnusable: a copy's index can't be read.
+
+        """
+        seen: set[str] = set()
+        trees = [tree.manifest for tree in self._store.trees.all()]
+        for digest in self._matching(trees, manifest) if manifest else trees:
+            damaged: dict[str, str] = {}
+            size = 0
+            with translated(f"verifying revision {digest[:12]}"):
+                for file in scrub(self._store, digest, skip=seen):
+                    size += file.size
+                    if file.problem:
+                        damaged[file.path] = file.digest
+                    yield {
+                        "event": "file", "manifest": digest, "path": file.path,
+                        "bytes": file.size, "problem": file.problem,
+                    }  # fmt: skip
+                withdrawn = {tree for blob in set(damaged.values()) for tree in self._store.retention.condemn(blob)}
+            yield {
+                "event": "revision", "manifest": digest, "bytes": size,
+                "damaged": sorted(damaged), "withdrawn": sorted(withdrawn),
+            }  # fmt: skip
+
+    def evict(self, target: str, *, dry_run: bool) -> dict[str, Any]:
+        """Delete copies that nothing holds or has mounted.
+
+        Args:
+            target: ``unused`` for all of them, or a Manifest digest or its first digits.
+            dry_run: only tell.
+
+        Returns:
+            ``evicted`` and ``bytes`` freed (or that would be), and ``kept`` with the reason.
+
+        Raises:
+            VolumeNotFound: no such copy.
+            InvalidArgument: too few digits.
+
+        """
+        with translated("evicting"):
+            evictable = {tree.manifest: tree for tree in self._store.retention.evictable()}
+            trees = [tree.manifest for tree in self._store.trees.all()]
+            chosen = trees if target == "unused" else self._matching(trees, target)
+            going = [evictable[digest] for digest in chosen if digest in evictable]
+            freed = self._store.retention.evictable_bytes(going)
+            kept = {digest: self._why_kept(digest) for digest in chosen if digest not in evictable}
+            if not dry_run:
+                for tree in going:
+                    if not self._store.retention.evict(tree.manifest):
+                        kept[tree.manifest] = self._why_kept(tree.manifest)
+            gone = [tree.manifest for tree in going if tree.manifest not in kept]
+            return {"evicted": gone, "bytes": freed, "kept": kept, "dry_run": dry_run}
+
+    def _why_kept(self, digest: str) -> str:
+        holders = [hold.volume_id for hold in self._store.holds.all() if hold.manifest == digest]
+        return f"held by {', '.join(holders)}" if holders else "mounted in a pod, or being staged"
+
+    def _matching(self, digests: list[str], prefix: str) -> list[str]:
+        if len(prefix) < _SHORTEST:
+            raise InvalidArgument("revision", f"give at least {_SHORTEST} digits of its manifest digest")
+        found = [digest for digest in digests if digest.startswith(prefix)]
+        if not found:
+            raise VolumeNotFound(f"no staged revision begins with {prefix[:64]}: `csi-model status` lists them")
+        if len(found) > 1:
+            raise InvalidArgument("revision", f"{prefix[:64]} begins {len(found)} of them: give more digits")
+        return found
+
+
+def _source(hold: Hold) -> str:
+    try:
+        return str(VolumeSpec.from_context(hold.context).source)
+    except CsiModelError:  # a hold written by another version is still worth listing
+        return "?"
+
+
+def _place(manifest: Manifest | None) -> str:
+    """Name a Revision that no volume holds: its Origin, and the directory that all its keys have in common."""
+    if manifest is None:
+        return "?"
+    keys = [entry.key for entry in manifest.entries]
+    prefix = os.path.commonprefix(keys).rpartition("/")[0] if len(keys) > 1 else "".join(keys)
+    return f"{manifest.origin}/{prefix}"
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    return {
+        "total_bytes": progress.total, "present_bytes": progress.present, "fetched_bytes": progress.fetched,
+        "shared_bytes": progress.shared, "bytes_per_second": progress.rate, "seconds_left": progress.seconds_left,
+        "retries": progress.retries, "words": progress.words(),
+    }  # fmt: skip

@@ -1,0 +1,158 @@
+"""Publish and unpublish: the hold says whose a target is, the mount table whether it is live."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from csi_model.core import capability
+from csi_model.errors import MountFailed, NotStaged, TargetInUse, VolumeExists, VolumeNotFound
+from csi_model.node.locks import VolumeLocks
+from csi_model.node.mounts import Mount, Mounts
+from csi_model.node.requests import PublishRequest, Usage
+from csi_model.node.staging import Staging
+from csi_model.store.durable import translated
+from csi_model.store.holds import Hold, Target
+from csi_model.store.store import Store
+
+
+class Publishing:
+    """NodePublishVolume, NodeUnpublishVolume and NodeGetVolumeStats, idempotent.
+
+    None of them needs the source, the registry or a secret.
+
+    Args:
+        store: this node's disk.
+        mounts: binds trees onto targets.
+        staging: asked to bring a copy again that was lost.
+        locks: shared with staging.
+
+    """
+
+    def __init__(self, store: Store, mounts: Mounts, *, staging: Staging, locks: VolumeLocks) -> None:
+        self._store = store
+        self._mounts = mounts
+        self._staging = staging
+        self._locks = locks
+
+    def publish(self, request: PublishRequest) -> None:
+        """Bind the staged tree onto a target, read-only whatever was asked.
+
+        Raises:
+            NotStaged: the volume isn't staged here.
+            VolumeExists: the target is taken, by this volume with other arguments or by something else.
+            TargetInUse: the access mode allows one target and there is another.
+            InProgress: the copy was lost and is being staged again.
+            MountFailed: the kernel refused; nothing is left behind.
+
+        """
+        capability.check(request.capability)
+        target = Path(os.path.normpath(request.target_path))
+        with self._locks.of(request.volume_id):
+            hold = self._store.holds.get(request.volume_id)
+            if hold is None:
+                raise NotStaged(f"volume {request.volume_id} is not staged on this node")
+            root = self._store.tree(hold.manifest)
+            if root is None:
+                raise self._staging.bring_again(hold)
+            wanted = Target(request.capability, request.read_only)
+            table = self._mounts.table()
+            live = table.get(target)
+            self._check_target(hold, target, wanted, live)
+            self._check_single(hold, target, wanted, [path for path in hold.targets if Path(path) in table])
+            if hold.targets.get(str(target)) != wanted:
+                hold = hold.with_target(str(target), wanted)
+                self._put(hold)
+            if live is None:
+                self._bind(hold, root, target, request)
+
+    def _check_target(self, hold: Hold, target: Path, wanted: Target, live: Mount | None) -> None:
+        for other in self._store.holds.all():
+            if other.volume_id != hold.volume_id and str(target) in other.targets and live is not None:
+                raise VolumeExists(f"{target} is a target of another volume, {other.volume_id}")
+        known = hold.targets.get(str(target))
+        if live is None:
+            return
+        if known is not None and known != wanted:
+            raise VolumeExists(f"volume {hold.volume_id} is published at {target} already with other arguments")
+        if self._store.layout.in_use(live.root) != hold.manifest:
+            raise VolumeExists(f"something else is mounted at {target}: unmount it")
+        if not live.read_only:
+            raise MountFailed(f"{target} is mounted writable, which this driver never does: unmount it")
+
+    def _check_single(self, hold: Hold, target: Path, wanted: Target, live: list[str]) -> None:
+        others = [path for path in live if path != str(target)]
+        single = wanted.capability.single_target or any(hold.targets[path].capability.single_target for path in others)
+        if others and single:
+            raise TargetInUse(
+                f"volume {hold.volume_id} allows one target on a node and is published at {others[0]}: "
+                "use ReadOnlyMany if several pods share it"
+            )
+
+    def _bind(self, hold: Hold, root: Path, target: Path, request: PublishRequest) -> None:
+        made = False
+        try:
+            try:
+                target.mkdir(mode=0o750)
+                made = True
+            except FileExistsError:
+                if target.is_symlink() or not target.is_dir():
+                    raise MountFailed(f"{target} exists and is not a directory") from None
+            except OSError as error:
+                raise MountFailed(f"can't make the target {target}: {error.strerror}") from error
+            self._mounts.bind_read_only(root, target, flags=request.capability.mount_flags)
+        except MountFailed:
+            if made:
+                with suppress(OSError):
+                    target.rmdir()
+            self._put(hold.without_target(str(target)))
+            raise
+
+    def unpublish(self, volume_id: str, target_path: Path) -> None:
+        """Take a target away: the mount, the directory and the note in the hold. One that isn't there is no error.
+
+        A target of another volume is left alone.
+
+        Raises:
+            MountFailed: the kernel refused, or the directory isn't empty.
+
+        """
+        target = Path(os.path.normpath(target_path))
+        with self._locks.of(volume_id):
+            if any(hold.volume_id != volume_id and str(target) in hold.targets for hold in self._store.holds.all()):
+                return
+            live = self._mounts.table().get(target)
+            if live is not None:
+                if self._store.layout.in_use(live.root) is None:
+                    raise MountFailed(f"something that this driver didn't mount is mounted at {target}: unmount it")
+                self._mounts.unmount(target)
+            try:
+                target.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if target.is_dir():
+                    raise MountFailed(f"can't remove the target {target}: {error.strerror}") from error
+            hold = self._store.holds.get(volume_id)
+            if hold is not None and str(target) in hold.targets:
+                self._put(hold.without_target(str(target)))
+
+    def stats(self, volume_id: str, path: Path) -> Usage:
+        """Tell the size of a published or staged volume; constant time, nothing is walked.
+
+        Raises:
+            VolumeNotFound: the volume isn't at this path.
+
+        """
+        hold = self._store.holds.get(volume_id)
+        place = os.path.normpath(path)
+        published = hold is not None and place in hold.targets and Path(place) in self._mounts.table()
+        if hold is None or not (published or place == hold.staging_path):
+            raise VolumeNotFound(f"volume {volume_id} is not at {path}")
+        return Usage(
+            total_bytes=max(hold.capacity, hold.bytes), used_bytes=hold.bytes,
+            total_files=hold.files, used_files=hold.files,
+        )  # fmt: skip
+
+    def _put(self, hold: Hold) -> None:
+        with translated(f"holding volume {hold.volume_id}"):
+            self._store.holds.put(hold)

@@ -1,0 +1,129 @@
+"""Every path of a store; nobody else joins paths.
+
+::
+
+    <root>/                           mode 0700
+      VERSION                         version of this layout
+      LOCK                            flock: one agent owns the store
+      admin.sock                      the running agent's admin socket
+      ingest/<key>/{data,ledger}      unfinished writes; resumed by the next one who wants them
+      blobs/ab/cdef…                  immutable bytes by Digest, mode 0444
+      blobs/ab/cdef….1                a second file of the same bytes, once the first has all the links it can
+      blobs/ab/cdef….chunks           digests of its chunks (32 bytes each), if it has more than one
+      known/ab/cdef…                  what was fetched once: (Origin, key, pin, size) → Digest
+      manifests/<sha256>.json         canonical manifests, so that a staged model needs no network
+      trees/<manifest sha256>/        appears by one rename; exists ⇔ the Revision is staged
+        root/…                        the Manifest's paths: what pods see
+        index                         path → Digest, a line each
+        pinned                        present if the copy is evicted last
+      holds/<sha256 of volume id>     one per staged volume
+      assembly/<name>                 trees and small files being written; set aside when the agent starts
+      trash/<name>                    renamed here first, deleted after
+
+The link count is the reference count: a Blob may go when no Tree links to it and no running plan names it.
+Files under SMALL bytes are copied into trees, not linked.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = "1"
+SMALL = 4096
+"""Bytes below which a file is copied into a tree: it takes one block either way, and configs that many models
+share would run into the file system's limit of links to one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths under one root."""
+
+    root: Path
+
+    @property
+    def version(self) -> Path:
+        return self.root / "VERSION"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "LOCK"
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.root / "admin.sock"
+
+    @property
+    def ingests(self) -> Path:
+        return self.root / "ingest"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def knowns(self) -> Path:
+        return self.root / "known"
+
+    @property
+    def manifests(self) -> Path:
+        return self.root / "manifests"
+
+    @property
+    def trees(self) -> Path:
+        return self.root / "trees"
+
+    @property
+    def holds(self) -> Path:
+        return self.root / "holds"
+
+    @property
+    def assembly(self) -> Path:
+        return self.root / "assembly"
+
+    @property
+    def trash(self) -> Path:
+        return self.root / "trash"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """All directories that a store has from its first moment."""
+        return (
+            self.ingests, self.blobs, self.knowns, self.manifests, self.trees, self.holds, self.assembly, self.trash,
+        )  # fmt: skip
+
+    def ingest(self, name: str) -> Path:
+        return self.ingests / name
+
+    def blob(self, digest: str, copy: int = 0) -> Path:
+        """Return the blob's file; ``copy`` counts further files of the same bytes."""
+        return self.blobs / digest[:2] / (digest[2:] + (f".{copy}" if copy else ""))
+
+    def chunks(self, digest: str) -> Path:
+        return self.blobs / digest[:2] / f"{digest[2:]}.chunks"
+
+    def known(self, name: str) -> Path:
+        return self.knowns / name[:2] / name[2:]
+
+    def in_use(self, mount_root: Path) -> str | None:
+        """Tell which entry of ``trees/`` or ``trash/`` a mount shows, from mountinfo's root field; None if neither.
+
+        The root is a path within the file system, so only its end can be compared.
+        """
+        parts = mount_root.parts
+        if len(parts) >= 4 and parts[-1] == "root" and parts[-3] in ("trees", "trash"):  # noqa: PLR2004 - …/trees/x/root
+            return parts[-2]
+        return None
+
+    def manifest(self, digest: str) -> Path:
+        return self.manifests / f"{digest}.json"
+
+    def tree(self, manifest: str) -> Path:
+        return self.trees / manifest
+
+    def tree_root(self, manifest: str) -> Path:
+        """Return the directory that is bound onto targets."""
+        return self.trees / manifest / "root"
+
+    def hold(self, volume_id: str) -> Path:
+        """Volume ids are free text, so a hash names the file."""
+        return self.holds / hashlib.sha256(volume_id.encode(errors="surrogatepass")).hexdigest()

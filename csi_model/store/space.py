@@ -1,0 +1,129 @@
+"""Space: how much room there is, and who has been promised it before the first byte.
+
+Others write to the same file system too, so a promise is re-checked while it is being used.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from csi_model.core.units import bytes_text
+from csi_model.errors import StoreFull
+from csi_model.store.durable import full_text
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The file system at one instant, in bytes.
+
+    Attributes:
+        total: what is used plus what may be used (blocks reserved for root don't count).
+        used: by anybody.
+        reserved: promised to running warm-ups and not written yet.
+        available: what a new copy could get below the high watermark; negative when the disk is fuller than that.
+
+    """
+
+    total: int
+    used: int
+    reserved: int
+    available: int
+
+
+class Space:
+    """The room under one store's root.
+
+    Args:
+        root: any path on the file system.
+        high_watermark: fraction that copies may fill.
+        make_room: called with the bytes that are lacking; evicts and returns how many bytes could have been
+            evicted but were not enough (0 if it made the room).
+
+    """
+
+    def __init__(self, root: Path, *, high_watermark: float, make_room: Callable[[int], int]) -> None:
+        self._root = root
+        self._high = high_watermark
+        self._make_room = make_room
+        self._lock = threading.Lock()
+        self._reserved = 0
+
+    def room(self) -> Room:
+        """Measure the file system now."""
+        status = os.statvfs(self._root)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+        total = used + status.f_bavail * status.f_frsize
+        available = int(total * self._high) - used - self._reserved
+        return Room(total, used, self._reserved, available)
+
+    def reserve(self, size: int) -> "Reservation":
+        """Promise room for ``size`` bytes, evicting what nothing holds if need be.
+
+        Raises:
+            StoreFull: it can't be had; the text says how much is missing and what could be evicted.
+
+        """
+        self._need(size, extra=0)
+        return Reservation(self, size)
+
+    def _need(self, size: int, *, extra: int) -> None:
+        """Take ``size`` bytes, counting ``extra`` of the caller's own promised bytes as available to it."""
+        with self._lock:
+            room = self.room()
+            lacking = size - room.available - extra
+            if size > room.total * self._high:
+                raise StoreFull(
+                    f"the copy needs {bytes_text(size)}, more than the {bytes_text(room.total * self._high)} that "
+                    "the store's disk may hold in all (high watermark): give the node a larger disk",
+                    needed=size, free=room.available,
+                )  # fmt: skip
+            if lacking > 0:
+                evictable = self._make_room(lacking)
+                room = self.room()
+                if size > room.available + extra:
+                    text = full_text(size, room.available + extra, evictable)
+                    raise StoreFull(text, needed=size, free=room.available + extra, evictable=evictable)
+            self._reserved += size
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._reserved -= size
+
+
+class Reservation(AbstractContextManager["Reservation"]):
+    """A promise of bytes; shrinks as they are written, and what is left goes back at the end."""
+
+    def __init__(self, space: Space, size: int) -> None:
+        self._space = space
+        self._lock = threading.Lock()
+        self.left = size
+
+    def used(self, size: int) -> None:
+        """Count bytes that now lie on the disk, so that they are not counted twice."""
+        with self._lock:
+            size = min(size, self.left)
+            self.left -= size
+        self._space._give_back(size)  # noqa: SLF001 - the two classes are one thing in two lifetimes
+
+    def recheck(self) -> None:
+        """Make sure that the disk still has what was promised: others may have filled it.
+
+        Raises:
+            StoreFull: it hasn't, even after eviction.
+
+        """
+        with self._lock:
+            left, self.left = self.left, 0
+        self._space._give_back(left)  # noqa: SLF001
+        self._space._need(left, extra=0)  # noqa: SLF001
+        with self._lock:
+            self.left = left
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.used(self.left)

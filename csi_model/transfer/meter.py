@@ -1,0 +1,81 @@
+"""Meter: counts bytes as they land, and tells the rate over the last seconds."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from csi_model.core.warmth import Progress
+
+_WINDOW = 5.0  # seconds: long enough to be steady, short enough to show a stall
+_STEP = 0.1  # seconds between two samples
+
+
+class Meter:
+    """The progress of one warm-up.
+
+    Args:
+        total: bytes of the Revision.
+        files: number of its files.
+        clock: seconds, monotonic.
+
+    """
+
+    def __init__(self, total: int, files: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._files = files
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._fetched = 0
+        self._shared = 0
+        self._lost = 0
+        self._retries = 0
+        self._started = clock()
+        self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self.note = ""
+
+    def found(self, present: int) -> None:
+        """Set how many bytes of the Revision are here; what this warm-up didn't fetch counts as shared."""
+        with self._lock:
+            self._shared = max(0, present - self._fetched + self._lost)
+
+    def resumed(self, size: int) -> None:
+        """Count bytes of an unfinished ingest that were durable already."""
+        with self._lock:
+            self._shared += size
+
+    def landed(self, size: int) -> None:
+        """Count bytes that were fetched and written."""
+        now = self._clock()
+        with self._lock:
+            self._fetched += size
+            if now - self._samples[-1][0] >= _STEP:
+                self._samples.append((now, self._fetched))
+                while len(self._samples) > 2 and now - self._samples[1][0] > _WINDOW:  # noqa: PLR2004 - keep a pair
+                    self._samples.popleft()
+
+    def lost(self, size: int) -> None:
+        """Count bytes that had landed and turned out to be wrong."""
+        with self._lock:
+            self._lost += size
+
+    def retried(self) -> None:
+        """Count a request that had to be repeated."""
+        with self._lock:
+            self._retries += 1
+
+    def elapsed(self) -> float:
+        """Return seconds since the warm-up began."""
+        return self._clock() - self._started
+
+    def progress(self) -> Progress:
+        """Return the progress now."""
+        now = self._clock()
+        with self._lock:
+            start, before = self._samples[0]
+            rate = (self._fetched - before) / (now - start) if now > start else 0.0
+            present = min(self._total, self._shared + self._fetched - self._lost)
+            return Progress(
+                total=self._total, present=present, fetched=self._fetched, shared=self._shared,
+                rate=rate, files=self._files, retries=self._retries, note=self.note,
+            )  # fmt: skip
