@@ -1,5 +1,6 @@
 """Build hook: generate the gRPC code from csi-spec/ into csi_model/rpc/generated/ (never committed, never edited)."""
 
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ def generate(root: Path) -> None:
         raise RuntimeError("protoc failed on csi-spec/")
 
 
-class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
+class CustomBuildHook(BuildHookInterface[Any]):
     """Runs before the files of a wheel (also an editable one) are collected."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's signature
+        """Generate, and demand a runtime that is no older than the generator: generated code refuses an older one."""
         generate(Path(self.root))
+        floors = [need for need in requires("grpcio-tools") or () if need.startswith(("grpcio>", "protobuf"))]
+        build_data["dependencies"].extend(floors)
 
 
 if __name__ == "__main__":

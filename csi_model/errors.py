@@ -179,8 +179,6 @@ class StoreUnusable(NodeError):
 class MountFailed(NodeError):
     """The kernel refused a mount or an unmount."""
 
-    transient = True
-
 
 class TryAgain(CsiModelError):
     """Nobody has to act: the same call later."""

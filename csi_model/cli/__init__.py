@@ -1,0 +1,1 @@
+"""What people type, and the composition root: parse, build, wire, supervise."""

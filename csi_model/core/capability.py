@@ -68,16 +68,23 @@ def check(capability: Capability) -> None:
 
     """
     if capability.mode == AccessMode.UNKNOWN:
-        raise InvalidArgument("volume_capability.access_mode", "is missing: a model volume wants MULTI_NODE_READER_ONLY")
+        raise InvalidArgument(
+            "volume_capability.access_mode", "is missing: a model volume wants MULTI_NODE_READER_ONLY"
+        )
     if capability.block:
-        raise UnsupportedCapability("a model volume is a directory of files: use volumeMode: Filesystem instead of Block")
+        raise UnsupportedCapability(
+            "a model volume is a directory of files: use volumeMode: Filesystem instead of Block"
+        )
     if capability.mode in _MANY_WRITERS:
         raise UnsupportedCapability(
-            "a model volume is read-only, so nobody can write to it from many nodes: use ReadOnlyMany instead of ReadWriteMany"
+            "a model volume is read-only, so nobody can write to it from many nodes: "
+            "use ReadOnlyMany instead of ReadWriteMany"
         )
     for flag in capability.mount_flags:
         if flag not in MOUNT_FLAGS:
-            raise UnsupportedCapability(f"mount option {flag[:80]!r} is not allowed: {', '.join(sorted(MOUNT_FLAGS))} are")
+            raise UnsupportedCapability(
+                f"mount option {flag[:80]!r} is not allowed: {', '.join(sorted(MOUNT_FLAGS))} are"
+            )
 
 
 def check_all(capabilities: Iterable[Capability]) -> None:

@@ -6,6 +6,7 @@ rendered from the table.
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,13 +17,14 @@ from csi_model.core.globs import check_glob
 from csi_model.errors import InvalidArgument
 
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+_VISIBLE = re.compile(r"[!-~]+\Z")
 _MAX_GLOBS = 64
 
 
 class Auth(StrEnum):
     """Whose rights read the source; never a fall-back from one to another."""
 
-    SECRET = "secret"  # the CSI secrets of the call
+    SECRET = "secret"  # noqa: S105 - the CSI secrets of the call
     AMBIENT = "ambient"  # the driver's own role
     ANONYMOUS = "anonymous"
 
@@ -45,11 +47,14 @@ def _text(value: str) -> str:
 
 
 def _url(value: str) -> str:
+    # Nothing is repeated in an error before it is sure that neither a password nor a signature is in it.
+    if "@" in value or "?" in value or "#" in value:
+        raise ValueError("has an '@', '?' or '#': it takes a plain URL, credentials belong into a Secret")
+    if not _VISIBLE.match(value):  # urlsplit quietly drops some control characters
+        raise ValueError("has white space or characters that don't belong in a URL")
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{value[:200]!r} is not an http:// or https:// URL of a host")
-    if parts.username or parts.password:
-        raise ValueError("holds credentials: put them into a Secret, endpoint is not a secret place")
     if parts.path not in ("", "/"):
         raise ValueError(f"{value[:200]!r} has a path: the bucket belongs into source")
     _ = parts.port  # raises ValueError when it is no number
@@ -91,9 +96,12 @@ def _globs(value: str) -> tuple[str, ...]:
 FIELDS: dict[str, Field] = {
     "source": Field(
         "`s3://bucket/prefix`", "(required)",
-        "The model. `${pvc.name}`, `${pvc.namespace}` and `${pv.name}` are replaced by the claim's.", _text,
+        "The model. `${pvc.name}`, `${pvc.namespace}` and `${pv.name}` are replaced by the claim's; this needs "
+        "external-provisioner's `--extra-create-metadata`.", _text,
     ),
-    "endpoint": Field("URL", "the cloud's own", "Where the object store answers, e.g. `https://minio.example.com`.", _url),
+    "endpoint": Field(
+        "URL", "the cloud's own", "Where the object store answers, e.g. `https://minio.example.com`.", _url,
+    ),
     "region": Field("name", "`us-east-1`", "The bucket's region.", _region),
     "addressing": Field(
         "`auto`, `path`, `virtual`", "`auto`",
@@ -106,7 +114,9 @@ FIELDS: dict[str, Field] = {
         _auth,
     ),
     "include": Field(
-        "globs", "all files", "Only files that match one of them, e.g. `*.safetensors, *.json`.", _globs, ",".join,
+        "globs", "all files",
+        "Only files that match one of them, e.g. `*.safetensors, *.json`. Separated by commas or new lines.",
+        _globs, ",".join,
     ),
     "exclude": Field("globs", "none", "Not the files that match one of them, e.g. `original/**`.", _globs, ",".join),
     "pin": Field(
@@ -137,6 +147,7 @@ def parse_fields(values: Mapping[str, str], *, where: str = "parameters") -> dic
     parsed = {}
     for name, text in values.items():
         try:
+            text.encode()  # a lone surrogate is a ValueError as well
             parsed[name] = FIELDS[name].read(text)
         except ValueError as error:
             raise InvalidArgument(f"{where}.{name}", str(error)) from error
@@ -146,3 +157,105 @@ def parse_fields(values: Mapping[str, str], *, where: str = "parameters") -> dic
 def render_fields(values: Mapping[str, Any]) -> dict[str, str]:
     """Render values back into texts; :func:`parse_fields` of the result gives the same values."""
     return {name: FIELDS[name].render(value) for name, value in values.items()}
+
+
+_HEAD = """\
+# Parameters of a model volume
+
+<!-- Rendered from csi_model/core/fields.py: `python -m csi_model.core.fields > docs/parameters.md` -->
+
+They stand in a StorageClass's `parameters`. A name that isn't in this table, or a value of another form, is refused
+with INVALID_ARGUMENT before anything is asked of the source.
+
+| Parameter | Form | Default | Meaning |
+|---|---|---|---|
+"""
+_TAIL = """
+## Globs
+
+`*`, `?` and `[…]` match within one name; `**` as a whole name matches any number of directories. A glob without a slash
+is matched against the file's name in any directory, one with a slash against the whole path inside the model. A glob
+that ends in `/**` matches what lies in the directory.
+
+| Glob | matches | doesn't match |
+|---|---|---|
+| `*.safetensors` | `model.safetensors`, `text/model.safetensors` | `model.safetensors.index.json` |
+| `original/**` | `original/a.pth`, `original/b/c.pth` | `original`, `x/original/a.pth` |
+| `**/tokenizer*` | `tokenizer.json`, `text/tokenizer_config.json` | `tokenizer/vocab.json` |
+
+## Whose rights
+
+There is no fall-back from one to another.
+
+- `auth: secret`: the keys of the call's CSI secret (`csi.storage.k8s.io/provisioner-secret-name` and
+  `csi.storage.k8s.io/node-stage-secret-name` with their namespaces name it).
+- `auth: ambient`: the driver's own role. Refused where the claim's own words are in `source` (`${…}`), unless a glob of
+  the driver's setting `ambient_allow` covers the reference: otherwise whoever can make a claim could read all that
+  the driver can. In that setting `s3://models/*` covers `s3://models/qwen3-8b` and not `s3://models/a/b`;
+  `s3://models/**` covers both.
+- `auth: anonymous`: requests aren't signed.
+
+## Examples
+
+One model for everybody, read with the driver's own role:
+
+```yaml
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: qwen3-8b
+provisioner: csi-model.io
+parameters:
+  source: s3://models/qwen3-8b
+  region: eu-central-1
+  auth: ambient
+  include: "*.safetensors, *.json"
+reclaimPolicy: Delete
+```
+
+A class from which each claim gets the model that it is named after, in an object store of one's own, with a Secret:
+
+```yaml
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: team-models
+provisioner: csi-model.io
+parameters:
+  source: s3://models/${pvc.namespace}/${pvc.name}
+  endpoint: https://minio.example.com
+  auth: secret
+  exclude: "original/**, *.pth"
+  csi.storage.k8s.io/provisioner-secret-name: minio-reader
+  csi.storage.k8s.io/provisioner-secret-namespace: csi-model
+  csi.storage.k8s.io/node-stage-secret-name: minio-reader
+  csi.storage.k8s.io/node-stage-secret-namespace: csi-model
+reclaimPolicy: Delete
+```
+
+A claim of it. The capacity is the larger of the request and the model's size:
+
+```yaml
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: qwen3-8b
+  namespace: chat
+spec:
+  storageClassName: team-models
+  accessModes: [ReadOnlyMany]
+  resources:
+    requests:
+      storage: 1Gi
+```
+"""
+
+
+def render() -> str:
+    """Render the table for docs/parameters.md."""
+    rows = (f"| `{name}` | {f.form} | {f.default} | {f.meaning} |\n" for name, f in FIELDS.items())
+    return _HEAD + "".join(rows) + _TAIL
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

@@ -1,58 +1,87 @@
-"""Globs that choose files of a model: ``*`` and ``?`` within a name, ``**`` across directories, ``[…]`` sets.
+"""Globs that choose files of a model, as in .gitignore files.
 
-A glob without a slash is matched against the file's name in any directory (``*.bin``), one with a slash against
-the whole path (``original/**``), as in .gitignore files.
+``*``, ``?`` and ``[…]`` match within one name, ``**`` as a whole name matches any number of directories. A glob
+without a slash is matched against the file's name in any directory (``*.bin``), one with a slash against the whole
+path (``original/**``).
+
+Paths come from untrusted sources, so matching never takes time that grows with a power of their length: names are
+matched by the standard library's translation, which doesn't backtrack over stars, and directories one by one.
 """
 
+import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 _MAX_LENGTH = 256
-_MAX_STARS = 8  # a hostile row of stars makes a regular expression crawl
+_ANY_DEPTH = "**"
+
+Step = re.Pattern[str] | None
+"""What one name has to match; None matches any number of names."""
 
 
 def check_glob(glob: str) -> None:
-    """Refuse a glob that can't be matched safely.
+    """Refuse a glob that means nothing.
 
     Raises:
-        ValueError: too long, too many stars, absolute, dot segments, or an open bracket.
+        ValueError: empty, too long, absolute, dot segments, or an open bracket.
 
     """
-    if len(glob) > _MAX_LENGTH or glob.count("*") > _MAX_STARS:
-        raise ValueError(f"the glob {glob[:80]!r} has more than {_MAX_LENGTH} characters or {_MAX_STARS} stars")
-    if glob.startswith("/") or ".." in glob.split("/"):
-        raise ValueError(f"the glob {glob!r} is matched against paths inside the model: no leading slash, no '..'")
-    _pattern(glob)
+    if len(glob) > _MAX_LENGTH:
+        raise ValueError(f"the glob {glob[:80]!r} has more than {_MAX_LENGTH} characters")
+    if not glob or glob.startswith("/") or {".", ".."} & set(glob.split("/")):
+        raise ValueError(
+            f"the glob {glob!r} is matched against paths inside the model: no leading slash, no '.' or '..'"
+        )
+    for name in glob.split("/"):
+        if not _brackets_closed(name):
+            raise ValueError(f"the glob {glob!r} has a '[' without ']'")
+        try:
+            _step(name)
+        except re.error as error:
+            raise ValueError(f"the glob {glob!r} is malformed: {error}") from error
 
 
-def _pattern(glob: str) -> str:
-    """Translate a glob into a regular expression for a whole path."""
-    out = "" if "/" in glob else "(?:.*/)?"
-    i = 0
-    while i < len(glob):
-        if glob.startswith("**/", i):
-            out, i = out + "(?:.*/)?", i + 3
-        elif glob.startswith("**", i):
-            out, i = out + ".*", i + 2
-        elif glob[i] == "*":
-            out, i = out + "[^/]*", i + 1
-        elif glob[i] == "?":
-            out, i = out + "[^/]", i + 1
-        elif glob[i] == "[":
-            end = glob.find("]", i + 2)
-            if end == -1:
-                raise ValueError(f"the glob {glob!r} has a '[' without ']'")
-            inner = glob[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out, i = out + "[" + ("^" + inner[1:] if inner[0] in "!^" else inner) + "]", end + 1
+def _brackets_closed(name: str) -> bool:
+    start = name.find("[")
+    while start != -1:
+        first = start + (2 if name.startswith("!", start + 1) else 1)
+        end = name.find("]", first + 1)  # a bracket that comes first belongs to the set
+        if end == -1:
+            return False
+        start = name.find("[", end)
+    return True
+
+
+def _step(name: str) -> Step:
+    return None if name == _ANY_DEPTH else re.compile(fnmatch.translate(name))
+
+
+def _steps(glob: str) -> list[Step]:
+    names = glob.split("/")
+    if names[-1] in (_ANY_DEPTH, ""):  # what lies inside a directory, not the directory itself
+        names[-1:] = [_ANY_DEPTH, "*"]
+    elif len(names) == 1:
+        names.insert(0, _ANY_DEPTH)
+    return [_step(name) for name in names]
+
+
+def _matches(steps: Sequence[Step], names: Sequence[str]) -> bool:
+    """Match step by step; on a mismatch only the last ``**`` is widened, since wider earlier ones gain nothing."""
+    step = name = 0
+    widened: tuple[int, int] | None = None
+    while name < len(names):
+        wanted = steps[step] if step < len(steps) else re.compile(r"(?!)")
+        if wanted is None:
+            widened, step = (step + 1, name), step + 1
+        elif wanted.match(names[name]):
+            step, name = step + 1, name + 1
+        elif widened is not None:
+            step, name = widened[0], widened[1] + 1
         else:
-            out, i = out + re.escape(glob[i]), i + 1
-    try:
-        re.compile(out)
-    except re.error as error:
-        raise ValueError(f"the glob {glob!r} is malformed: {error}") from error
-    return out + r"\Z"
+            return False
+    return all(rest is None for rest in steps[step:])
 
 
 @dataclass(frozen=True)
@@ -69,13 +98,13 @@ class Selection:
     exclude: Sequence[str] = ()
 
     @cached_property
-    def _patterns(self) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
-        compiled = [[re.compile(_pattern(glob), re.DOTALL) for glob in globs] for globs in (self.include, self.exclude)]
-        return compiled[0], compiled[1]
+    def _compiled(self) -> tuple[list[list[Step]], list[list[Step]]]:
+        return [_steps(glob) for glob in self.include], [_steps(glob) for glob in self.exclude]
 
     def admits(self, path: str) -> bool:
         """Tell whether a path belongs to the model."""
-        include, exclude = self._patterns
-        if include and not any(pattern.match(path) for pattern in include):
+        include, exclude = self._compiled
+        names = path.split("/")
+        if include and not any(_matches(steps, names) for steps in include):
             return False
-        return not any(pattern.match(path) for pattern in exclude)
+        return not any(_matches(steps, names) for steps in exclude)

@@ -6,12 +6,15 @@ What a source lists is hostile input: every path, size and count is checked here
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from csi_model.core.checksum import Algorithm, Checksum
 from csi_model.errors import SourceInvalid
+
+T = TypeVar("T")
+_DELETE = 0x7F  # the one ASCII control character that isn't below the space
 
 VERSION = 1
 MAX_ENTRIES = 200_000
@@ -21,6 +24,10 @@ MAX_ENTRY_SIZE = 16 * 1024**4
 MAX_PATH_BYTES = 1024
 MAX_NAME_BYTES = 255
 MAX_DEPTH = 32
+MAX_TOKEN_BYTES = 4096
+"""Bytes of a key, a pin or the origin: an S3 key has at most 1,024, a URL in practice 2,048."""
+MAX_PARTS = 100_000
+"""Parts of a composite checksum: ten times what S3 allows, and few enough to walk through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +67,17 @@ class Manifest:
 
     origin: str
     entries: tuple[Entry, ...]
-    _canonical: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, origin: str, entries: Iterable[Entry]) -> "Manifest":
         """Check and sort entries from a source.
 
         Raises:
-            SourceInvalid: a path is unsafe or doubled, a size impossible, a file is also a directory,
-                or there are more than MAX_ENTRIES.
+            SourceInvalid: a path is unsafe or doubled, a size impossible, a file is also a directory, a text is
+                too long or no Unicode, or there are more than MAX_ENTRIES.
 
         """
+        _encoded("origin", origin)
         checked: dict[str, Entry] = {}
         for entry in entries:
             _check(entry)
@@ -78,7 +85,9 @@ class Manifest:
                 raise SourceInvalid(f"the source lists {entry.path!r} twice")
             checked[entry.path] = entry
             if len(checked) > MAX_ENTRIES:
-                raise SourceInvalid(f"the source lists more than {MAX_ENTRIES} files: narrow it with include or exclude")
+                raise SourceInvalid(
+                    f"the source lists more than {MAX_ENTRIES} files: narrow it with include or exclude"
+                )
         for path in checked:
             for parent in _parents(path):
                 if parent in checked:
@@ -88,8 +97,6 @@ class Manifest:
     @cached_property
     def canonical(self) -> bytes:
         """The canonical form: compact JSON with sorted keys, UTF-8."""
-        if self._canonical is not None:
-            return self._canonical
         document = {"version": VERSION, "origin": self.origin, "entries": [_entry_json(e) for e in self.entries]}
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -123,12 +130,13 @@ class Manifest:
         """
         try:
             document = json.loads(data)
-            if document["version"] != VERSION:
-                raise SourceInvalid(f"manifest version {document['version']!r} is not {VERSION}")
-            entries = [_entry_from(item) for item in document["entries"]]
-            return cls.of(str(document["origin"]), entries)
+            version = _exactly(int, document["version"])
+            if version != VERSION:
+                raise SourceInvalid(f"manifest version {version} is not {VERSION}")
+            entries = [_entry_from(item) for item in _exactly(list, document["entries"])]
+            return cls.of(_exactly(str, document["origin"]), entries)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise SourceInvalid(f"not a manifest: {error}") from error
+            raise SourceInvalid(f"not a manifest: {str(error)[:200]}") from error
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -140,19 +148,33 @@ def _parents(path: str) -> Iterator[str]:
 
 def _check(entry: Entry) -> None:
     if not 0 <= entry.size <= MAX_ENTRY_SIZE:
-        raise SourceInvalid(f"{entry.path[:200]!r} has an impossible size: {entry.size} bytes")
-    try:
-        encoded = entry.path.encode()
-    except UnicodeEncodeError:
-        raise SourceInvalid(f"the path {entry.path[:200]!r} is not valid Unicode") from None
+        raise SourceInvalid(f"{entry.path[:200]!r} has an impossible size: not within 0 and {MAX_ENTRY_SIZE} bytes")
+    _encoded("key", entry.key)
+    _encoded("pin", entry.pin)
+    encoded = _encoded("path", entry.path)
     names = encoded.split(b"/")
     if not encoded or len(encoded) > MAX_PATH_BYTES or len(names) > MAX_DEPTH:
-        raise SourceInvalid(f"the path {entry.path[:200]!r} is empty, longer than {MAX_PATH_BYTES} bytes or deeper than {MAX_DEPTH}")
+        raise SourceInvalid(
+            f"the path {entry.path[:200]!r} is empty, longer than {MAX_PATH_BYTES} bytes or deeper than {MAX_DEPTH}"
+        )
     for name in names:
-        if name in (b"", b".", b"..") or len(name) > MAX_NAME_BYTES or any(c < ord(" ") or c == 0x7F for c in name):
+        if name in (b"", b".", b"..") or len(name) > MAX_NAME_BYTES or any(c < ord(" ") or c == _DELETE for c in name):
             raise SourceInvalid(f"the path {entry.path[:200]!r} is not a safe relative path")
-    if entry.checksum is not None and not entry.checksum.describes(entry.size):
-        raise SourceInvalid(f"the checksum parts of {entry.path!r} don't add up to its {entry.size} bytes")
+    if entry.checksum is not None:
+        if sum(count for _, count in entry.checksum.parts) > MAX_PARTS:
+            raise SourceInvalid(f"the checksum of {entry.path!r} has more than {MAX_PARTS} parts")
+        if not entry.checksum.describes(entry.size):
+            raise SourceInvalid(f"the checksum parts of {entry.path!r} don't add up to its {entry.size} bytes")
+
+
+def _encoded(what: str, text: str) -> bytes:
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        raise SourceInvalid(f"the {what} {text[:200]!r} is not valid Unicode") from None
+    if len(encoded) > MAX_TOKEN_BYTES:
+        raise SourceInvalid(f"the {what} {text[:200]!r} has more than {MAX_TOKEN_BYTES} bytes")
+    return encoded
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
@@ -168,9 +190,14 @@ def _entry_from(item: dict[str, Any]) -> Entry:
     checksum = None
     if "checksum" in item:
         stated = item["checksum"]
-        parts = tuple((int(size), int(count)) for size, count in stated.get("parts", ()))
-        checksum = Checksum(Algorithm(stated["algorithm"]), str(stated["value"]), parts)
-    size = item["size"]
-    if type(size) is not int:
-        raise SourceInvalid(f"the size of {item['path']!r} is not a whole number")
-    return Entry(str(item["path"]), size, str(item["key"]), str(item["pin"]), checksum)
+        parts = tuple((_exactly(int, size), _exactly(int, count)) for size, count in stated.get("parts", ()))
+        checksum = Checksum(Algorithm(stated["algorithm"]), _exactly(str, stated["value"]), parts)
+    path, key, pin = (_exactly(str, item[name]) for name in ("path", "key", "pin"))
+    return Entry(path, _exactly(int, item["size"]), key, pin, checksum)
+
+
+def _exactly(kind: type[T], value: Any) -> T:
+    """Take JSON at its word: no truth values or fractions for whole numbers, no numbers for texts."""
+    if type(value) is not kind:
+        raise TypeError(f"{str(value)[:80]!r} is no {kind.__name__}")
+    return value

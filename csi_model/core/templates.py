@@ -44,7 +44,8 @@ def expand(text: str, metadata: Mapping[str, str]) -> tuple[str, bool]:
         if found is None:
             raise InvalidArgument(
                 _FIELD,
-                f"uses {match[0]}, but the call doesn't carry {VARIABLES[name]}: run external-provisioner with --extra-create-metadata",
+                f"uses {match[0]}, but the call doesn't carry {VARIABLES[name]}: "
+                "run external-provisioner with --extra-create-metadata",
             )
         if not _OBJECT_NAME.match(found) or ".." in found:
             raise InvalidArgument(_FIELD, f"uses {match[0]}, whose value is not the name of a Kubernetes object")

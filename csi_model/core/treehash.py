@@ -39,11 +39,13 @@ def combine(chunk_digests: Sequence[bytes], size: int) -> str:
     """Return the Digest (64 hex digits) of a file from its chunks' digests, in order, and its size in bytes.
 
     Raises:
-        ValueError: the number of digests doesn't fit the size.
+        ValueError: the size is below zero, or the number or length of the digests doesn't fit.
 
     """
-    if len(chunk_digests) != chunk_count(size):
+    if size < 0 or len(chunk_digests) != chunk_count(size):
         raise ValueError(f"{len(chunk_digests)} chunk digests for {size} bytes, expected {chunk_count(size)}")
+    if any(len(digest) != CHUNK_DIGEST_SIZE for digest in chunk_digests):
+        raise ValueError(f"a chunk's digest has {CHUNK_DIGEST_SIZE} bytes")
     return blake3(b"".join(chunk_digests) + size.to_bytes(8, "big")).hexdigest()
 
 

@@ -9,12 +9,18 @@ _HOUR = 3600
 def bytes_text(count: float) -> str:
     """Render a count of bytes with three significant digits and decimal units, as disks and links are sold."""
     value = float(count)
-    for unit in _UNITS:
-        if abs(value) < _STEP or unit == _UNITS[-1]:
-            break
+    for unit in _UNITS[:-1]:
+        text = f"{value:.0f}" if unit == _UNITS[0] else _three_digits(value)
+        if abs(float(text)) < _STEP:  # after rounding: 999,999 bytes are 1.00 MB, not 1000 kB
+            return f"{text} {unit}"
         value /= _STEP
-    digits = 0 if unit == "B" else max(0, 2 - len(str(int(abs(value)))) + 1)
-    return f"{value:.{digits}f} {unit}"
+    return f"{_three_digits(value)} {_UNITS[-1]}"
+
+
+def _three_digits(value: float) -> str:
+    return next(
+        (f"{value:.{digits}f}" for digits in (2, 1) if abs(round(value, digits)) < 10 ** (3 - digits)), f"{value:.0f}"
+    )
 
 
 def rate_text(bytes_per_second: float) -> str:
@@ -24,10 +30,15 @@ def rate_text(bytes_per_second: float) -> str:
 
 def duration_text(seconds: float) -> str:
     """Render a duration in seconds, coarser as it grows."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s" if seconds < _MINUTE / 6 else f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{int(seconds // _MINUTE)} min {int(seconds % _MINUTE)} s"
-    return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // _MINUTE)} min"
+    milliseconds = round(seconds * 1000)
+    if milliseconds < 1000:  # noqa: PLR2004 - as milliseconds are
+        return f"{milliseconds} ms"
+    tenths = round(seconds, 1)
+    if tenths < 10:  # noqa: PLR2004 - two significant digits
+        return f"{tenths:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"

@@ -101,7 +101,9 @@ class VolumeSpec:
         context = {SCHEMA_KEY: SCHEMA, **render_fields(differing)}
         size = sum(len(k.encode()) + len(v.encode()) for k, v in context.items())
         if size > MAX_CONTEXT_BYTES:
-            raise InvalidArgument("parameters", f"make a volume_context of {size} bytes, CSI allows {MAX_CONTEXT_BYTES}")
+            raise InvalidArgument(
+                "parameters", f"make a volume_context of {size} bytes, CSI allows {MAX_CONTEXT_BYTES}"
+            )
         return context
 
 
@@ -131,12 +133,16 @@ def check_name(name: str) -> None:
     """Check CreateVolume's name.
 
     Raises:
-        InvalidArgument: it is empty, over 128 bytes, or has characters that the CSI spec forbids.
+        InvalidArgument: it is empty, over 128 bytes, no Unicode, or has characters that the CSI spec forbids.
 
     """
     if not name:
         raise InvalidArgument("name", "is missing")
-    if len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgument("name", "is not valid Unicode") from None
+    if size > _MAX_NAME_BYTES:
         raise InvalidArgument("name", f"has more than {_MAX_NAME_BYTES} bytes")
     if any(ord(char) in _FORBIDDEN_IN_NAME for char in name):
         raise InvalidArgument("name", "has control characters, which the CSI spec forbids")

@@ -1,6 +1,7 @@
 """NodeAgent: the node's verbs, and the housekeeping behind them."""
 
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from csi_model.node.requests import PublishRequest, StageRequest, Usage
 from csi_model.node.staging import Lookup, OpenSource, Staging
 from csi_model.node.warmer import Warmer
 from csi_model.settings import Settings, StoreSettings
+from csi_model.store.holds import Hold
 from csi_model.store.layout import Layout
 from csi_model.store.store import Store
 from csi_model.transfer.engine import Engine
@@ -125,13 +127,18 @@ class NodeAgent:
             The volume ids whose holds ended.
 
         """
-        table = self.mounts.table()
-        grace = self.store.settings.abandoned_hold_grace
         collected = []
-        for hold in self.store.holds.all():
-            live = Path(hold.staging_path).is_dir() or any(Path(target) in table for target in hold.targets)
-            if not live and time.time() - hold.since > grace:
-                log.info("collecting the hold of volume %s: its staging directory is gone", hold.volume_id)
-                self.unstage(hold.volume_id, Path(hold.staging_path))
-                collected.append(hold.volume_id)
+        for volume_id in [hold.volume_id for hold in self.store.holds.all()]:
+            if self._staging.collect(volume_id, self._is_live):
+                log.info("collected the hold of volume %s: its staging directory is gone", volume_id)
+                collected.append(volume_id)
         return collected
+
+    def _is_live(self, hold: Hold) -> bool:
+        """Tell whether a hold is young, its staging directory is there, or one of its targets is mounted."""
+        if time.time() - hold.since <= self.store.settings.abandoned_hold_grace:
+            return True
+        if os.path.isdir(hold.staging_path):  # noqa: PTH112 - free text from disk, which Path may refuse
+            return True
+        table = self.mounts.table()
+        return any(Path(target) in table for target in hold.targets)

@@ -3,21 +3,22 @@
 It works inside the running agent (through the admin socket) and on a store that no agent has (through the lock).
 """
 
-import os
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from csi_model.core.manifest import Manifest
 from csi_model.core.volume import VolumeSpec
 from csi_model.core.warmth import Progress, Warmth
-from csi_model.errors import CsiModelError, InvalidArgument, VolumeNotFound
+from csi_model.errors import CsiModelError, InvalidArgument, SourceInvalid, VolumeNotFound
 from csi_model.node.mounts import Mounts
 from csi_model.node.warmer import Warmer
 from csi_model.store.durable import translated
 from csi_model.store.holds import Hold
-from csi_model.store.scrub import scrub
+from csi_model.store.scrub import Scrubbed, scrub
 from csi_model.store.store import Store
+from csi_model.store.trees import EMPTY
 
 _SHORTEST = 6  # hex digits of a Manifest digest that a person may type
 
@@ -40,6 +41,8 @@ class Keeper:
     def status(self) -> dict[str, Any]:
         """Return the store's room, its Revisions with their warmth, and its holds.
 
+        ``fetched_bytes`` counts what the agent has received from sources since it started; None when none runs.
+
         Raises:
             StoreUnusable: the disk can't be read.
 
@@ -59,6 +62,7 @@ class Keeper:
                     "high_watermark": settings.high_watermark,
                     "low_watermark": settings.low_watermark,
                 },
+                "fetched_bytes": self._warmer.fetched() if self._warmer else None,
                 "revisions": self._revisions(holds),
                 "holds": [
                     {
@@ -114,28 +118,40 @@ class Keeper:
         Raises:
             VolumeNotFound: no such copy.
             InvalidArgument: too few digits.
-            StoreUnusable: a copy's index can't be read.
+            StoreUnusable: the disk can't be read.
 
         """
         seen: set[str] = set()
         trees = [tree.manifest for tree in self._store.trees.all()]
         for digest in self._matching(trees, manifest) if manifest else trees:
-            damaged: dict[str, str] = {}
-            size = 0
             with translated(f"verifying revision {digest[:12]}"):
-                for file in scrub(self._store, digest, skip=seen):
-                    size += file.size
-                    if file.problem:
-                        damaged[file.path] = file.digest
-                    yield {
-                        "event": "file", "manifest": digest, "path": file.path,
-                        "bytes": file.size, "problem": file.problem,
-                    }  # fmt: skip
-                withdrawn = {tree for blob in set(damaged.values()) for tree in self._store.retention.condemn(blob)}
+                yield from self._verify(digest, seen)
+
+    def _verify(self, manifest: str, seen: set[str]) -> Iterator[dict[str, Any]]:
+        damaged: dict[str, str] = {}
+        size = 0
+        for file in self._scrub(manifest, seen):
+            size += file.size
+            if file.problem:
+                damaged[file.path] = file.digest
             yield {
-                "event": "revision", "manifest": digest, "bytes": size,
-                "damaged": sorted(damaged), "withdrawn": sorted(withdrawn),
+                "event": "file", "manifest": manifest, "path": file.path, "bytes": file.size, "problem": file.problem,
             }  # fmt: skip
+        withdrawn = self._store.retention.condemn(manifest, damaged.values()) if damaged else []
+        yield {
+            "event": "revision", "manifest": manifest, "bytes": size,
+            "damaged": sorted(damaged), "withdrawn": sorted(withdrawn),
+        }  # fmt: skip
+
+    def _scrub(self, manifest: str, seen: set[str]) -> Iterator[Scrubbed]:
+        try:
+            yield from scrub(self._store, manifest, skip=seen)
+        except SourceInvalid as error:  # nobody can tell what the copy should consist of
+            yield Scrubbed("(index of the copy)", EMPTY, 0, problem=str(error))
+        except FileNotFoundError:
+            if self._store.tree(manifest) is not None:
+                raise
+            # else it was evicted meanwhile, which is no damage
 
     def evict(self, target: str, *, dry_run: bool) -> dict[str, Any]:
         """Delete copies that nothing holds or has mounted.
@@ -192,9 +208,9 @@ def _place(manifest: Manifest | None) -> str:
     """Name a Revision that no volume holds: its Origin, and the directory that all its keys have in common."""
     if manifest is None:
         return "?"
-    keys = [entry.key for entry in manifest.entries]
-    prefix = os.path.commonprefix(keys).rpartition("/")[0] if len(keys) > 1 else "".join(keys)
-    return f"{manifest.origin}/{prefix}"
+    directories = [entry.key.split("/")[:-1] for entry in manifest.entries]
+    shared = takewhile(lambda names: len(set(names)) == 1, zip(*directories, strict=False))
+    return "/".join([manifest.origin, *(names[0] for names in shared)])
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Publishing:
 
         """
         capability.check(request.capability)
-        target = Path(os.path.normpath(request.target_path))
+        target = _place(request.target_path)
         with self._locks.of(request.volume_id):
             hold = self._store.holds.get(request.volume_id)
             if hold is None:
@@ -66,12 +66,12 @@ class Publishing:
                 self._bind(hold, root, target, request)
 
     def _check_target(self, hold: Hold, target: Path, wanted: Target, live: Mount | None) -> None:
-        for other in self._store.holds.all():
-            if other.volume_id != hold.volume_id and str(target) in other.targets and live is not None:
-                raise VolumeExists(f"{target} is a target of another volume, {other.volume_id}")
-        known = hold.targets.get(str(target))
         if live is None:
             return
+        for other in self._store.holds.all():
+            if other.volume_id != hold.volume_id and str(target) in other.targets:
+                raise VolumeExists(f"{target} is a target of another volume, {other.volume_id}")
+        known = hold.targets.get(str(target))
         if known is not None and known != wanted:
             raise VolumeExists(f"volume {hold.volume_id} is published at {target} already with other arguments")
         if self._store.layout.in_use(live.root) != hold.manifest:
@@ -116,9 +116,11 @@ class Publishing:
             MountFailed: the kernel refused, or the directory isn't empty.
 
         """
-        target = Path(os.path.normpath(target_path))
+        target = _place(target_path)
         with self._locks.of(volume_id):
-            if any(hold.volume_id != volume_id and str(target) in hold.targets for hold in self._store.holds.all()):
+            hold = self._store.holds.get(volume_id)
+            is_mine = hold is not None and str(target) in hold.targets
+            if not is_mine and any(str(target) in other.targets for other in self._store.holds.all()):
                 return
             live = self._mounts.table().get(target)
             if live is not None:
@@ -132,8 +134,7 @@ class Publishing:
             except OSError as error:
                 if target.is_dir():
                     raise MountFailed(f"can't remove the target {target}: {error.strerror}") from error
-            hold = self._store.holds.get(volume_id)
-            if hold is not None and str(target) in hold.targets:
+            if hold is not None and is_mine:
                 self._put(hold.without_target(str(target)))
 
     def stats(self, volume_id: str, path: Path) -> Usage:
@@ -144,9 +145,9 @@ class Publishing:
 
         """
         hold = self._store.holds.get(volume_id)
-        place = os.path.normpath(path)
-        published = hold is not None and place in hold.targets and Path(place) in self._mounts.table()
-        if hold is None or not (published or place == hold.staging_path):
+        target = _place(path)
+        is_published = hold is not None and str(target) in hold.targets and target in self._mounts.table()
+        if hold is None or not (is_published or os.path.normpath(path) == hold.staging_path):
             raise VolumeNotFound(f"volume {volume_id} is not at {path}")
         return Usage(
             total_bytes=max(hold.capacity, hold.bytes), used_bytes=hold.bytes,
@@ -156,3 +157,9 @@ class Publishing:
     def _put(self, hold: Hold) -> None:
         with translated(f"holding volume {hold.volume_id}"):
             self._store.holds.put(hold)
+
+
+def _place(path: Path) -> Path:
+    """Return a target's path as the mount table spells it: without links above it; its last name isn't followed."""
+    plain = Path(os.path.normpath(path))
+    return Path(os.path.realpath(plain.parent)) / plain.name

@@ -1,8 +1,10 @@
 """Stage and unstage: the hold first, so that eviction can't win the race; then the copy."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from csi_model.store.durable import translated
 from csi_model.store.holds import Hold
 from csi_model.store.store import Store
 
+log = logging.getLogger(__name__)
 OpenSource = Callable[[VolumeSpec, Mapping[str, str]], Source]
 Lookup = Callable[[str], VolumeRecord | None]
 
@@ -187,7 +190,17 @@ class Staging:
             hold = self._store.holds.drop(volume_id)
             if hold is not None:
                 self._warmer.leave(hold.manifest, volume_id)
-                self._store.trees.touch(hold.manifest)
+                with suppress(FileNotFoundError):  # it wasn't staged yet
+                    self._store.trees.touch(hold.manifest)
+
+    def collect(self, volume_id: str, is_live: Callable[[Hold], bool]) -> bool:
+        """End the hold of a volume that nobody will unstage, unless it turns out to be live; tells whether it did."""
+        with self._locks.of(volume_id):
+            hold = self._store.holds.get(volume_id)
+            if hold is None or is_live(hold):
+                return False
+            self._drop(volume_id)
+            return True
 
     def bring_again(self, hold: Hold) -> CsiModelError:
         """Start over for a held copy that was lost; returns the error that tells the caller so."""
@@ -203,9 +216,14 @@ class Staging:
 
     def resume(self) -> None:
         """Go on with what an earlier life of the agent was bringing, where that needs no secrets."""
-        for hold in self._store.holds.all():
-            if self._store.tree(hold.manifest) is None:
-                self.bring_again(hold)
+        for volume_id in [hold.volume_id for hold in self._store.holds.all()]:
+            try:
+                with self._locks.of(volume_id):  # else it could be unstaged meanwhile, and be wanted for ever
+                    hold = self._store.holds.get(volume_id)
+                    if hold is not None and self._store.tree(hold.manifest) is None:
+                        log.info("volume %s: %s", volume_id, self.bring_again(hold))
+            except CsiModelError as error:
+                log.warning("can't go on staging volume %s: %s", volume_id, error)
 
 
 def _own(context: Mapping[str, str]) -> dict[str, str]:

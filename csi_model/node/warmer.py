@@ -13,22 +13,29 @@ from contextlib import closing
 from csi_model.core.manifest import Manifest
 from csi_model.core.units import bytes_text, duration_text
 from csi_model.core.warmth import Progress
-from csi_model.errors import InProgress, SourceDenied, SourceUnauthenticated
+from csi_model.errors import CsiModelError, InProgress, SourceDenied, SourceUnauthenticated, VolumeSpecError
 from csi_model.settings import WarmerSettings
 from csi_model.sources.base import Source
-from csi_model.store.store import Store
+from csi_model.store.base import StagingStore
 from csi_model.transfer.engine import Engine
 from csi_model.transfer.fetching import Stopped
 from csi_model.transfer.meter import Meter
 
 log = logging.getLogger(__name__)
+_Opener = Callable[[], Source]
+_OWN_FAULTS = (SourceDenied, SourceUnauthenticated, VolumeSpecError)
+"""Errors that come from one volume's rights or words; another volume of the same Revision may fare better."""
 
 
 class Warmup:
     """One running effort to bring a Revision here.
 
+    Its condition guards what it knows of the volumes that want it; nobody waits for anything else while holding it.
+
     Attributes:
         manifest: the Revision.
+        meter: how far it is.
+        stop: set when it shall end; never cleared.
 
     """
 
@@ -36,11 +43,12 @@ class Warmup:
         self.manifest = manifest
         self.meter = Meter(manifest.size, manifest.files)
         self.stop = threading.Event()
-        self.finished = threading.Event()
-        self.wanters: dict[str, Callable[[], Source]] = {}
         self._changed = threading.Condition()
+        self._wanters: dict[str, _Opener] = {}
         self._failures: dict[str, BaseException] = {}
+        self._finished = False
         self._failure: BaseException | None = None
+        self._grace: threading.Timer | None = None
 
     def progress(self) -> Progress:
         """Return how far it is."""
@@ -62,24 +70,81 @@ class Warmup:
 
         """
         with self._changed:
-            self._changed.wait_for(lambda: self.finished.is_set() or volume_id in self._failures, timeout)
+            self._changed.wait_for(lambda: self._finished or volume_id in self._failures, timeout)
             failure = self._failures.get(volume_id) or self._failure
-        if failure is not None:
-            raise failure
-        return self.finished.is_set()
+            if failure is not None:
+                raise failure
+            return self._finished
 
-    def fail(self, volume_id: str, error: BaseException) -> None:
-        """Tell one volume that its rights don't suffice."""
+    def join(self, volume_id: str, open_source: _Opener) -> bool:
+        """Let a volume want it, also again with other rights; False if it is too late for that."""
         with self._changed:
-            self.wanters.pop(volume_id, None)
-            self._failures[volume_id] = error
-            self._changed.notify_all()
+            if self.stop.is_set() or self._finished:
+                return False
+            self._cancel_grace()
+            self._failures.pop(volume_id, None)
+            self._wanters[volume_id] = open_source
+            return True
+
+    def leave(self, volume_id: str, grace: float) -> None:
+        """Let a volume not want it any more; it stops after ``grace`` seconds if nobody comes meanwhile."""
+        with self._changed:
+            if self._wanters.pop(volume_id, None) is not None and not self._wanters and not self._finished:
+                self._cancel_grace()
+                self._grace = threading.Timer(grace, self._stop_if_unwanted)
+                self._grace.daemon = True
+                self._grace.start()
+
+    def _cancel_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _stop_if_unwanted(self) -> None:
+        with self._changed:
+            if not self._wanters:
+                self._end()
+
+    def cancel(self) -> None:
+        """Let it end soon, whoever wants it."""
+        with self._changed:
+            self._end()
+
+    def _end(self) -> None:
+        self.stop.set()
+        self._changed.notify_all()
+
+    def next_wanter(self) -> tuple[str, _Opener]:
+        """Return somebody whose rights can be used; waits through the grace if all have left.
+
+        Raises:
+            Stopped: nobody is left.
+
+        """
+        with self._changed:
+            while not self.stop.is_set():
+                for wanter in self._wanters.items():
+                    return wanter
+                if self._grace is None:  # all were told that their rights don't suffice
+                    self.stop.set()
+                else:
+                    self._changed.wait(self._grace.interval)
+        raise Stopped
+
+    def fail(self, volume_id: str, open_source: _Opener, error: BaseException) -> None:
+        """Tell one volume that these rights don't suffice, unless it has come with others meanwhile."""
+        with self._changed:
+            if self._wanters.get(volume_id) is open_source:
+                del self._wanters[volume_id]
+                self._failures[volume_id] = error
+                self._changed.notify_all()
 
     def finish(self, error: BaseException | None) -> None:
         """Tell everybody how it ended."""
         with self._changed:
+            self._cancel_grace()
             self._failure = error
-            self.finished.set()
+            self._finished = True
             self._changed.notify_all()
 
 
@@ -93,16 +158,17 @@ class Warmer:
 
     """
 
-    def __init__(self, store: Store, engine: Engine, settings: WarmerSettings) -> None:
+    def __init__(self, store: StagingStore, engine: Engine, settings: WarmerSettings) -> None:
         self._store = store
         self._engine = engine
         self._settings = settings
         self._lock = threading.Lock()
         self._running: dict[str, Warmup] = {}
         self._threads: set[threading.Thread] = set()
-        self._timers: set[threading.Timer] = set()
+        self._closed = False
+        self._fetched = 0
 
-    def want(self, manifest: Manifest, volume_id: str, open_source: Callable[[], Source]) -> tuple[Warmup, bool]:
+    def want(self, manifest: Manifest, volume_id: str, open_source: _Opener) -> tuple[Warmup, bool]:
         """Join the warm-up of a Revision, or start it.
 
         Args:
@@ -113,38 +179,30 @@ class Warmer:
         Returns:
             The warm-up, and whether this call started it.
 
+        Raises:
+            InProgress: the agent is ending.
+
         """
         with self._lock:
+            if self._closed:
+                raise InProgress("the node's agent is stopping; the next one goes on")
             warmup = self._running.get(manifest.digest)
-            started = warmup is None or warmup.stop.is_set()
-            if warmup is None or started:
-                warmup = self._running[manifest.digest] = Warmup(manifest)
-            warmup.wanters[volume_id] = open_source
-            if started:
-                thread = threading.Thread(
-                    target=self._run, args=(warmup,), name=f"warm-up-{manifest.digest[:12]}", daemon=True
-                )
-                self._threads.add(thread)
-                thread.start()
-        return warmup, started
+            if warmup is not None and warmup.join(volume_id, open_source):
+                return warmup, False
+            warmup = Warmup(manifest)
+            warmup.join(volume_id, open_source)
+            name = f"warm-up-{manifest.digest[:12]}"
+            thread = threading.Thread(target=self._run, args=(warmup,), name=name, daemon=True)
+            thread.start()
+            self._threads.add(thread)
+            self._running[manifest.digest] = warmup
+            return warmup, True
 
     def leave(self, manifest: str, volume_id: str) -> None:
         """Note that a volume doesn't want a Revision any more; the warm-up stops soon after the last one left."""
-        with self._lock:
-            warmup = self._running.get(manifest)
-            if warmup is None or warmup.wanters.pop(volume_id, None) is None or warmup.wanters:
-                return
-            timer = threading.Timer(self._settings.unwanted_grace, self._stop_if_unwanted, args=(warmup,))
-            timer.daemon = True
-            self._timers.add(timer)
-            timer.start()
-
-    def _stop_if_unwanted(self, warmup: Warmup) -> None:
-        with self._lock:
-            self._timers = {timer for timer in self._timers if timer is not threading.current_thread()}
-            if not warmup.wanters and not warmup.finished.is_set():
-                log.info("stopping the warm-up of revision %s: nobody wants it", warmup.manifest.digest[:12])
-                warmup.stop.set()
+        warmup = self.find(manifest)
+        if warmup is not None:
+            warmup.leave(volume_id, self._settings.unwanted_grace)
 
     def find(self, manifest: str) -> Warmup | None:
         """Return the running warm-up of a Revision, or None."""
@@ -156,14 +214,18 @@ class Warmer:
         with self._lock:
             return list(self._running.values())
 
-    def close(self) -> None:
-        """Stop all warm-ups and wait for them; what is durable stays."""
+    def fetched(self) -> int:
+        """Return the bytes that all warm-ups, ended and running, have received from sources."""
         with self._lock:
-            for timer in self._timers:
-                timer.cancel()
+            return self._fetched + sum(warmup.progress().fetched for warmup in self._running.values())
+
+    def close(self) -> None:
+        """Stop all warm-ups, wait for them, and begin no more; what was written stays."""
+        with self._lock:
+            self._closed = True
             for warmup in self._running.values():
-                warmup.stop.set()
-            threads = list(self._threads) + list(self._timers)
+                warmup.cancel()
+            threads = list(self._threads)
         for thread in threads:
             thread.join()
 
@@ -175,10 +237,11 @@ class Warmer:
             error = InProgress("the warm-up was stopped because nobody wanted it any more; the next call resumes it")
         except BaseException as failure:  # noqa: BLE001 - it is told to everybody who waits
             error = failure
-            log.warning("the warm-up of revision %s failed: %s", warmup.manifest.digest[:12], failure)
+        self._report(warmup, error)
         with self._lock:
             if self._running.get(warmup.manifest.digest) is warmup:
                 del self._running[warmup.manifest.digest]
+            self._fetched += warmup.progress().fetched
             self._threads.discard(threading.current_thread())
         warmup.finish(error)
 
@@ -186,29 +249,31 @@ class Warmer:
         manifest = warmup.manifest
         with self._store.wanted(manifest):
             while self._store.tree(manifest.digest) is None:
-                volume_id, open_source = self._next_wanter(warmup)
+                volume_id, open_source = warmup.next_wanter()
                 try:
                     with closing(open_source()) as source:
                         self._engine.bring(manifest, source, warmup.meter, warmup.stop)
-                    self._store.assemble(manifest)
-                except (SourceDenied, SourceUnauthenticated) as error:
-                    warmup.fail(volume_id, error)
-                except LookupError:  # a blob was condemned as damaged meanwhile: plan again
-                    continue
-        progress = warmup.progress()
-        log.info(
-            "staged revision %s: %s, %s fetched in %s, %s shared",
-            manifest.digest[:12], bytes_text(manifest.size), bytes_text(progress.fetched),
-            duration_text(warmup.meter.elapsed()), bytes_text(progress.shared),
-        )  # fmt: skip
+                except _OWN_FAULTS as error:
+                    warmup.fail(volume_id, open_source, error)
+                else:
+                    self._assemble(manifest)
 
-    def _next_wanter(self, warmup: Warmup) -> tuple[str, Callable[[], Source]]:
-        """Return somebody whose rights can be used; waits through the grace if all have left."""
-        while not warmup.stop.is_set():
-            with self._lock:
-                for volume_id, open_source in warmup.wanters.items():
-                    return volume_id, open_source
-                if not any(timer.is_alive() for timer in self._timers):
-                    warmup.stop.set()
-            warmup.stop.wait(self._settings.unwanted_grace)
-        raise Stopped
+    def _assemble(self, manifest: Manifest) -> None:
+        try:
+            self._store.assemble(manifest)
+        except LookupError as missing:
+            log.info("planning revision %s again: %s was found damaged meanwhile", manifest.digest[:12], missing)
+
+    def _report(self, warmup: Warmup, error: BaseException | None) -> None:
+        name, progress = warmup.manifest.digest[:12], warmup.progress()
+        if error is None:
+            log.info(
+                "staged revision %s: %s, %s fetched in %s, %s shared",
+                name, bytes_text(progress.total), bytes_text(progress.fetched),
+                duration_text(warmup.meter.elapsed()), bytes_text(progress.shared),
+            )  # fmt: skip
+        elif isinstance(error, InProgress):
+            log.info("stopped the warm-up of revision %s: %s", name, progress.words())
+        else:
+            trace = None if isinstance(error, CsiModelError) else error
+            log.warning("the warm-up of revision %s failed: %s", name, error, exc_info=trace)

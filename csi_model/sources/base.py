@@ -102,7 +102,7 @@ class Source(ABC):
     def _admitted(self, reference: Reference, selection: Selection) -> Iterator[Entry]:
         for count, entry in enumerate(self._entries(reference, selection)):
             if count >= MAX_ENTRIES:
-                raise SourceInvalid(f"{reference} lists more than {MAX_ENTRIES} files: narrow it with include or exclude")
+                raise SourceInvalid(f"{reference} has over {MAX_ENTRIES} files: narrow it with include or exclude")
             yield entry
 
     @abstractmethod
@@ -117,5 +117,5 @@ class Source(ABC):
     def open(self, entry: Entry) -> AbstractContextManager[Reader]:
         """Give a Reader for a pinned Entry of this source; makes no request by itself."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (a source without connections has nothing to give back)
         """Give connections back. Readers that are open must not be used afterwards."""

@@ -1,4 +1,4 @@
-"""Blobs: immutable bytes at rest, named by Digest, and the memo of what is known to be one.
+"""Blobs: immutable bytes at rest, named by Digest, and the notes of what is known to be one.
 
 A blob appears by one rename after its bytes are durable, and is never written again. Trees link to it.
 """
@@ -7,27 +7,34 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
 from csi_model.core.manifest import Entry
 from csi_model.core.treehash import CHUNK_DIGEST_SIZE, is_digest
-from csi_model.store.durable import fsync_directory, write_file
+from csi_model.store.durable import fsync_directory, fsync_file, settle, write_file
 from csi_model.store.identity import memo_names
 from csi_model.store.layout import SMALL, Layout
 
 _READ_ONLY = 0o444
+_CHUNKS = ".chunks"
 
 
 class Blobs:
-    """The blobs of one store. Methods raise OSError; the store translates."""
+    """The blobs of one store. Methods raise OSError; the store translates.
+
+    Attributes:
+        condemnations: grows whenever a blob that trees may link to is taken away.
+
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lock = threading.Lock()
         self._open_copy: dict[str, int] = {}  # digest → the copy that took the last link
+        self.condemnations = 0
 
     # what is known
 
@@ -35,7 +42,7 @@ class Blobs:
         """Return the Digest of an entry's bytes if they are here, else None."""
         for name in memo_names(origin, entry):
             try:
-                digest = self._layout.known(name).read_text(encoding="ascii", errors="replace")
+                digest = self._layout.known(name).read_bytes().decode("ascii", errors="replace")
             except FileNotFoundError:
                 continue
             if is_digest(digest) and self.has(digest, entry.size):
@@ -49,18 +56,15 @@ class Blobs:
         except FileNotFoundError:
             return False
 
-    def remember(self, origin: str, entries: Iterable[tuple[Entry, str]]) -> None:
+    def remember(self, origin: str, entries: Iterable[tuple[Entry, str]], *, durable: bool = False) -> None:
         """Note which Digest entries turned out to have. Losing a note costs a second fetch and nothing else."""
         for entry, digest in entries:
             for name in memo_names(origin, entry):
                 path = self._layout.known(name)
-                temporary = path.parent / f".{token_hex(8)}"
-                try:
-                    temporary.write_text(digest, encoding="ascii")
-                except FileNotFoundError:
+                if not path.parent.is_dir():
                     path.parent.mkdir(mode=0o700, exist_ok=True)
-                    temporary.write_text(digest, encoding="ascii")
-                temporary.rename(path)
+                    fsync_directory(self._layout.knowns)
+                write_file(path, digest.encode(), scratch=self._layout.assembly, durable=durable)
 
     # coming and going
 
@@ -71,30 +75,46 @@ class Blobs:
             files: path, Digest, concatenated chunk digests (empty: a single chunk). The paths are gone afterwards.
 
         """
+        touched = set()
         with self._lock:
-            touched = set()
             for path, digest, chunks in files:
-                blob = self._layout.blob(digest)
-                if blob.exists():
+                if self.has(digest, path.stat().st_size):
                     path.unlink()
                     continue
+                blob = self._layout.blob(digest)
                 if not blob.parent.is_dir():
                     blob.parent.mkdir(mode=0o700)
-                    touched.add(self._layout.blobs)
+                    fsync_directory(self._layout.blobs)
                 if len(chunks) > CHUNK_DIGEST_SIZE:
-                    write_file(self._layout.chunks(digest), chunks, mode=0o444)
+                    write_file(self._layout.chunks(digest), chunks, scratch=self._layout.assembly)
                 path.rename(blob)
                 touched.add(blob.parent)
-            for directory in touched:
-                fsync_directory(directory)
+        for directory in touched:
+            settle(directory)
 
     def place(self, digest: str, size: int, target: Path) -> None:
-        """Give a blob's bytes a path in a tree being built: a hard link, or a copy for small files."""
-        if size < SMALL:
-            shutil.copyfile(self._layout.blob(digest), target)
-            target.chmod(_READ_ONLY)
-            os.utime(target, (0, 0))
-            return
+        """Give a blob's bytes a path in a tree being built: a hard link, or a copy for small files.
+
+        Raises:
+            LookupError: the blob is gone.
+
+        """
+        try:
+            if size < SMALL:
+                self._copy(digest, target)
+            else:
+                self._link(digest, target)
+        except FileNotFoundError:
+            if self._layout.blob(digest).exists():
+                raise
+            raise LookupError(digest) from None
+
+    def _copy(self, digest: str, target: Path) -> None:
+        shutil.copyfile(self._layout.blob(digest), target)
+        target.chmod(_READ_ONLY)
+        os.utime(target, (0, 0))
+
+    def _link(self, digest: str, target: Path) -> None:
         copy = self._open_copy.get(digest, 0)
         while True:
             try:
@@ -118,21 +138,20 @@ class Blobs:
             if target.exists():
                 return
             temporary = self._layout.assembly / f"copy-{token_hex(8)}"
-            shutil.copyfile(self._layout.blob(digest), temporary)
-            temporary.chmod(_READ_ONLY)
-            os.utime(temporary, (0, 0))
-            descriptor = os.open(temporary, os.O_RDONLY)
             try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            temporary.rename(target)
-            fsync_directory(target.parent)
+                self._copy(digest, temporary)
+                fsync_file(temporary)
+                temporary.rename(target)
+            except OSError:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+        settle(target.parent)
 
     def files_of(self, digest: str) -> list[Path]:
-        """Return all files that have a digest's bytes."""
+        """Return all files that have a digest's bytes, the first one first."""
         blob = self._layout.blob(digest)
-        return [path for path in blob.parent.glob(f"{blob.name}*") if not path.name.endswith(".chunks")]
+        return sorted(path for path in blob.parent.glob(f"{blob.name}*") if path.suffix != _CHUNKS)
 
     def chunk_digests(self, digest: str) -> list[bytes] | None:
         """Return the digests of a blob's chunks, or None if it has only one or they are lost."""
@@ -142,28 +161,31 @@ class Blobs:
             return None
         return [raw[i : i + CHUNK_DIGEST_SIZE] for i in range(0, len(raw), CHUNK_DIGEST_SIZE)]
 
-    def unreferenced(self, needed: Collection[str]) -> Iterator[tuple[str, int]]:
-        """Yield Digest and bytes of blobs that no tree links to and that are not in ``needed``."""
-        for path in self._walk():
-            digest = path.parent.name + path.name.partition(".")[0]
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                if status.st_nlink == 1 and digest not in needed:
-                    yield digest, status.st_size
-
-    def _walk(self) -> Iterator[Path]:
-        for directory in sorted(self._layout.blobs.iterdir()):
+    def unlinked(self) -> Iterator[str]:
+        """Yield Digests of blobs that have a file that no tree links to."""
+        for directory in self._layout.blobs.iterdir():
             for path in directory.iterdir():
-                if not path.name.endswith(".chunks") and not path.name.startswith("."):
-                    yield path
+                with suppress(FileNotFoundError):
+                    if path.suffix != _CHUNKS and path.stat().st_nlink == 1:
+                        yield directory.name + path.name.partition(".")[0]
 
-    def remove(self, digest: str, dispose: Callable[[Path], None], *, all_files: bool = False) -> None:
-        """Hand a blob's files to ``dispose``: those without a tree, or with ``all_files`` every one."""
+    def remove_unlinked(self, digest: str) -> None:
+        """Delete those files of a blob that no tree links to; the first one only with all others."""
         with self._lock:
             self._open_copy.pop(digest, None)
-            files = sorted(self.files_of(digest), reverse=True)
-            for path in files:
-                if all_files or path.stat().st_nlink == 1:
-                    dispose(path)
-            if not self.files_of(digest):
+            links = {path: path.stat().st_nlink for path in self.files_of(digest)}
+            linked = any(count > 1 for count in links.values())
+            for path, count in links.items():
+                if count == 1 and not (linked and path == self._layout.blob(digest)):
+                    path.unlink()
+            if not linked:
                 self._layout.chunks(digest).unlink(missing_ok=True)
+
+    def condemn(self, digest: str, dispose: Callable[[Path], None]) -> None:
+        """Hand all files of a blob to ``dispose``, whoever links to them."""
+        with self._lock:
+            self.condemnations += 1
+            self._open_copy.pop(digest, None)
+            for path in self.files_of(digest):
+                dispose(path)
+            self._layout.chunks(digest).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ Everything here raises OSError as the kernel gives it; :func:`translated` turns 
 
 import ctypes
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from csi_model.core.units import bytes_text
 from csi_model.errors import StoreFull, StoreUnusable
 
+log = logging.getLogger(__name__)
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
+UNFINISHED = ".new-"
+"""How the names of files begin that :func:`write_file` hasn't finished."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -41,11 +44,28 @@ def translated(what: str) -> Iterator[None]:
 
 def fsync_directory(path: Path) -> None:
     """Make renames, links and unlinks in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path, os.O_DIRECTORY)
+
+
+def fsync_file(path: Path) -> None:
+    """Make a file's bytes, mode and times durable."""
+    _sync(path, os.O_NOFOLLOW)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def settle(directory: Path) -> None:
+    """Make a rename into a directory durable. It is visible already and can't be taken back: a failure is logged."""
+    try:
+        fsync_directory(directory)
+    except OSError as error:
+        log.warning("can't make a rename in %s durable: %s", directory, error)
 
 
 def syncfs(path: Path) -> None:
@@ -82,14 +102,23 @@ def start_writeback(descriptor: int, start: int, length: int) -> None:
     _libc.sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE)
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file durably: other processes and later boots see the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name[:100]}.{token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+def write_file(path: Path, data: bytes, *, scratch: Path, durable: bool = True) -> None:
+    """Replace a file: other processes and later boots see the old content or the new, never a part.
+
+    Args:
+        path: what to replace.
+        data: its new content.
+        scratch: directory of the same file system for the unfinished file; a crash may leave one there.
+        durable: whether it is durable when this returns; if not, a power failure may leave an empty file.
+
+    """
+    temporary = scratch / f"{UNFINISHED}{token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.rename(path)
@@ -97,7 +126,8 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    fsync_directory(path.parent)
+    if durable:
+        fsync_directory(path.parent)
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -129,28 +159,10 @@ def pread_all(descriptor: int, view: memoryview, offset: int) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory with all it holds, read-only directories included; what is gone already is no error."""
-
-    def retry(function: object, name: str, error: BaseException) -> None:
-        if isinstance(error, FileNotFoundError):
-            return
-        if function in (os.unlink, os.rmdir) and isinstance(error, PermissionError):
-            os.chmod(os.path.dirname(name), 0o700)  # noqa: PTH101, PTH120 - shutil hands over plain strings
-            with suppress(FileNotFoundError):
-                (os.unlink if function is os.unlink else os.rmdir)(name)
-            return
-        raise error
-
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, onerror=lambda function, name, info: retry(function, name, info[1]))
-    else:
+    """Delete a file, or a directory with all it holds, read-only directories included."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
-
-
-def full_text(needed: int, free: int, evictable: int) -> str:
-    """Say in one sentence what is missing and what could be done."""
-    return (
-        f"the copy needs {bytes_text(needed)} and the store can give {bytes_text(max(0, free))}: "
-        f"{bytes_text(needed - free)} are missing, {bytes_text(evictable)} more could be evicted; "
-        "delete pods or volumes that hold other models on this node, or give the store a larger disk"
-    )
+        return
+    for directory, _, _ in os.walk(path):
+        os.chmod(directory, 0o700)  # noqa: PTH101 - os.walk gives plain strings
+    shutil.rmtree(path)

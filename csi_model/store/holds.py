@@ -6,10 +6,11 @@ Whether a target *is* mounted stands in the mount table alone.
 """
 
 import json
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.treehash import is_digest
@@ -17,6 +18,7 @@ from csi_model.store.durable import fsync_directory, write_file
 from csi_model.store.layout import Layout
 
 _VERSION = 1
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,15 @@ class Holds:
         self.unreadable: set[str] = set()
         """Names of hold files that can't be understood; each protects whatever the mount table shows in use."""
         for path in layout.holds.iterdir():
-            if path.name.startswith("."):
-                path.unlink()  # a torn write of an earlier life
-                continue
             try:
                 hold = _parse(path.read_bytes())
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 self.unreadable.add(path.name)
-            else:
+                continue
+            if path == layout.hold(hold.volume_id):
                 self._holds[hold.volume_id] = hold
+            else:
+                self.unreadable.add(path.name)
 
     def get(self, volume_id: str) -> Hold | None:
         with self._lock:
@@ -97,7 +99,7 @@ class Holds:
         """Write a hold; durable when this returns."""
         path = self._layout.hold(hold.volume_id)
         with self._lock:
-            write_file(path, _render(hold))
+            write_file(path, _render(hold), scratch=self._layout.assembly)
             self._holds[hold.volume_id] = hold
             self.unreadable.discard(path.name)
 
@@ -110,12 +112,12 @@ class Holds:
         """
         path = self._layout.hold(volume_id)
         with self._lock:
-            hold = self._holds.pop(volume_id, None)
-            if hold is not None or path.name in self.unreadable:
-                path.unlink(missing_ok=True)
-                fsync_directory(path.parent)
-                self.unreadable.discard(path.name)
-            return hold
+            if volume_id not in self._holds and path.name not in self.unreadable:
+                return None
+            path.unlink(missing_ok=True)
+            fsync_directory(path.parent)
+            self.unreadable.discard(path.name)
+            return self._holds.pop(volume_id, None)
 
     def held(self) -> set[str]:
         """Manifest digests that some volume holds."""
@@ -132,11 +134,32 @@ def _parse(data: bytes) -> Hold:
     if document.pop("version") != _VERSION or not is_digest(document["manifest"]):
         raise ValueError("not a hold of this version")
     targets = {
-        str(path): Target(_capability(item["capability"]), bool(item["read_only"]))
-        for path, item in document.pop("targets").items()
+        str(path): Target(_capability(item["capability"]), _typed(item["read_only"], bool))
+        for path, item in document["targets"].items()
     }
-    capability = _capability(document.pop("capability"))
-    return Hold(**document, capability=capability, targets=targets)
+    context = {str(name): _typed(value, str) for name, value in document["context"].items()}
+    since = float(document["since"])
+    if not math.isfinite(since):
+        raise ValueError("not a time")
+    return Hold(
+        volume_id=_typed(document["volume_id"], str),
+        manifest=document["manifest"],
+        staging_path=_typed(document["staging_path"], str),
+        capability=_capability(document["capability"]),
+        context=context,
+        bytes=_typed(document["bytes"], int),
+        files=_typed(document["files"], int),
+        pin=_typed(document["pin"], bool),
+        capacity=_typed(document["capacity"], int),
+        since=since,
+        targets=targets,
+    )
+
+
+def _typed(value: Any, kind: type[_T]) -> _T:
+    if type(value) is not kind:
+        raise TypeError(f"not {kind.__name__}: {value!r:.40}")
+    return value
 
 
 def _capability(item: dict[str, Any]) -> Capability:

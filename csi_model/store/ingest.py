@@ -1,144 +1,137 @@
-"""Ingest: one not-yet-visible, resumable write with one writer, ending in commit or discard.
+"""DiskIngest: one not-yet-visible, resumable write with one writer, ending in commit or discard.
 
 Chunks arrive in any order from any thread. A chunk counts once its bytes are durable *and* the ledger says so
-(:meth:`Ingest.checkpoint`); what wasn't durable when the process died is fetched again, and nothing else.
+(:meth:`DiskIngest.checkpoint`); what wasn't durable when the process died is fetched again, and nothing else.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
+from csi_model.core.manifest import Entry
 from csi_model.core.treehash import chunk_count, chunk_range, combine
+from csi_model.store.base import Landed
+from csi_model.store.blobs import Blobs
 from csi_model.store.durable import allocate, fsync_directory, pread_all, pwrite_all, start_writeback, translated
-from csi_model.store.ledger import Landed, Ledger
+from csi_model.store.identity import ingest_name
+from csi_model.store.layout import Layout
+from csi_model.store.ledger import Ledger
 
-DATA = "data"
-LEDGER = "ledger"
+log = logging.getLogger(__name__)
 
 
-class Ingest:
+class DiskIngest:
     """An open ingest.
 
     Args:
-        directory: made if missing; holds ``data`` and ``ledger``.
-        size: bytes of the finished file.
-        label: what to call it in errors (the entry's path).
+        layout: the store's paths.
+        blobs: where the file goes at commit.
+        origin: of the entry.
+        entry: whose bytes are written.
 
     Raises:
-        StoreFull: the file system has no room for ``size`` bytes.
+        StoreFull: the file system has no room for the whole file.
         StoreUnusable: any other I/O error.
 
     """
 
-    def __init__(self, directory: Path, *, size: int, label: str) -> None:
-        self.directory = directory
-        self.size = size
-        self.label = label
+    def __init__(self, layout: Layout, blobs: Blobs, origin: str, entry: Entry) -> None:
+        self._layout = layout
+        self._blobs = blobs
+        self._origin = origin
+        self._entry = entry
+        self._directory = layout.ingest(ingest_name(origin, entry))
+        self._path = layout.data(self._directory)
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._written: dict[int, Landed] = {}  # written, not durable yet
-        with translated(f"making room for {label}"):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            self._data = os.open(directory / DATA, os.O_RDWR | os.O_CREAT, 0o600)
+        with translated(f"making room for {entry.path}"):
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            if self._path.exists():
+                self._path.chmod(0o600)  # an earlier life may have died in the middle of its commit
+            self._data = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                self.reserved = allocate(self._data, size) if size else True
-                self._ledger = Ledger(directory / LEDGER)
-            except OSError:
+                self._open_files()
+            except BaseException:
                 os.close(self._data)
                 raise
-            fsync_directory(directory)
-            fsync_directory(directory.parent)
+
+    def _open_files(self) -> None:
+        ledger = self._layout.ledger(self._directory)
+        if os.fstat(self._data).st_size != self._entry.size:
+            # New, or committed before its ledger could be thrown away: the ledger speaks of other bytes.
+            ledger.unlink(missing_ok=True)
+        self.reserved = allocate(self._data, self._entry.size)
+        self._ledger = Ledger(ledger)
+        try:
+            fsync_directory(self._directory)
+            fsync_directory(self._directory.parent)
+        except BaseException:
+            self._ledger.close()
+            raise
 
     @property
     def landed(self) -> Mapping[int, Landed]:
-        """Chunks that are durable."""
         return self._ledger.landed
 
     @property
-    def landed_bytes(self) -> int:
-        """Bytes that are durable."""
-        ranges = (chunk_range(index, self.size) for index in self._ledger.landed if index < chunk_count(self.size))
-        return sum(end - start for start, end in ranges)
+    def pending_bytes(self) -> int:
+        with self._lock:
+            return len(self._written) * chunk_range(0, self._entry.size)[1]
 
     def write(self, index: int, data: memoryview, *, digest: bytes, note: str = "") -> None:
-        """Write one chunk; it counts after the next checkpoint.
-
-        Args:
-            index: which chunk.
-            data: its bytes, whole.
-            digest: its chunk digest (32 bytes).
-            note: the caller's, given back by ``landed`` after a resume; no line breaks.
-
-        Raises:
-            StoreFull: the disk filled up.
-            StoreUnusable: any other I/O error.
-
-        """
-        start, end = chunk_range(index, self.size)
-        if len(data) != end - start:
-            raise ValueError(f"chunk {index} of {self.label} has {len(data)} bytes, expected {end - start}")
-        with translated(f"writing {self.label}"):
+        start, end = chunk_range(index, self._entry.size)
+        if not 0 <= start < end or len(data) != end - start:
+            raise ValueError(f"chunk {index} of {self._entry.path} has {len(data)} bytes, expected {end - start}")
+        with translated(f"writing {self._entry.path}"):
             pwrite_all(self._data, data, start)
             start_writeback(self._data, start, len(data))
         with self._lock:
             self._written[index] = Landed(digest, note)
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes written since the last checkpoint, at most."""
-        with self._lock:
-            return len(self._written) * chunk_range(0, self.size)[1]
-
     def checkpoint(self) -> None:
-        """Make what was written durable, then say so in the ledger. Callers may write meanwhile.
-
-        Raises:
-            StoreFull, StoreUnusable: the chunks written since the last checkpoint don't count.
-
-        """
         with self._syncing:
             with self._lock:
                 written, self._written = self._written, {}
             if not written:
                 return
-            with translated(f"making {self.label} durable"):
+            with translated(f"making {self._entry.path} durable"):
                 os.fdatasync(self._data)
                 self._ledger.append(written)
 
     def read_into(self, index: int, view: memoryview) -> None:
-        """Read a chunk back.
+        with translated(f"reading {self._entry.path} back"):
+            pread_all(self._data, view, chunk_range(index, self._entry.size)[0])
 
-        Raises:
-            StoreUnusable: it can't be read.
+    def commit(self) -> str:
+        digest, chunks = self._seal()
+        with translated(f"committing {self._entry.path}"):
+            self._blobs.remember(self._origin, [(self._entry, digest)], durable=True)
+            self._blobs.adopt([(self._path, digest, chunks)])
+        try:
+            self._directory.rename(self._layout.discarded(self._directory))
+        except OSError as error:  # the blob is visible: raising would lie
+            log.warning("can't throw the ingest of %s away: %s", self._entry.path, error)
+        return digest
 
-        """
-        with translated(f"reading {self.label} back"):
-            pread_all(self._data, view, chunk_range(index, self.size)[0])
-
-    def seal(self) -> tuple[str, bytes]:
-        """Make the whole file durable and immutable.
-
-        Returns:
-            Its Digest, and its chunks' digests, concatenated.
-
-        Raises:
-            ValueError: chunks are missing.
-            StoreFull, StoreUnusable: it can't be made durable.
-
-        """
+    def _seal(self) -> tuple[str, bytes]:
+        """Make the whole file durable and immutable; returns its Digest and its chunks' digests, concatenated."""
         self.checkpoint()
-        count = chunk_count(self.size)
+        count = chunk_count(self._entry.size)
         missing = [index for index in range(count) if index not in self.landed]
         if missing:
-            raise ValueError(f"{self.label} lacks {len(missing)} of {count} chunks")
+            raise ValueError(f"{self._entry.path} lacks {len(missing)} of {count} chunks")
         digests = [self.landed[index].digest for index in range(count)]
-        with translated(f"sealing {self.label}"):
-            os.ftruncate(self._data, self.size)
+        with translated(f"sealing {self._entry.path}"):
             os.fchmod(self._data, 0o444)
             os.utime(self._data, (0, 0))
             os.fsync(self._data)
-        return combine(digests, self.size), b"".join(digests)
+        return combine(digests, self._entry.size), b"".join(digests)
+
+    def discard(self) -> None:
+        with translated(f"discarding {self._entry.path}"):
+            self._directory.rename(self._layout.discarded(self._directory))
 
     def close(self) -> None:
         """Stop writing; what is durable stays for the next one."""

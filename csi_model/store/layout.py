@@ -17,7 +17,7 @@
         index                         path → Digest, a line each
         pinned                        present if the copy is evicted last
       holds/<sha256 of volume id>     one per staged volume
-      assembly/<name>                 trees and small files being written; set aside when the agent starts
+      assembly/<name>                 whatever is being written before its rename; set aside when the agent starts
       trash/<name>                    renamed here first, deleted after
 
 The link count is the reference count: a Blob may go when no Tree links to it and no running plan names it.
@@ -27,6 +27,9 @@ Files under SMALL bytes are copied into trees, not linked.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
+
+from csi_model.core.treehash import is_digest
 
 VERSION = "1"
 SMALL = 4096
@@ -94,6 +97,16 @@ class Layout:
     def ingest(self, name: str) -> Path:
         return self.ingests / name
 
+    def data(self, ingest: Path) -> Path:
+        return ingest / "data"
+
+    def ledger(self, ingest: Path) -> Path:
+        return ingest / "ledger"
+
+    def discarded(self, path: Path) -> Path:
+        """Return a free place in the trash for a path; its name begins with the path's own, and never repeats."""
+        return self.trash / f"{path.name}.{token_hex(8)}"
+
     def blob(self, digest: str, copy: int = 0) -> Path:
         """Return the blob's file; ``copy`` counts further files of the same bytes."""
         return self.blobs / digest[:2] / (digest[2:] + (f".{copy}" if copy else ""))
@@ -107,11 +120,13 @@ class Layout:
     def in_use(self, mount_root: Path) -> str | None:
         """Tell which entry of ``trees/`` or ``trash/`` a mount shows, from mountinfo's root field; None if neither.
 
-        The root is a path within the file system, so only its end can be compared.
+        The root is a path within the file system, so how it begins isn't known. A mount may show a part of a tree
+        (a pod's subPath), or a directory that has been deleted (mountinfo appends a word to its path).
         """
         parts = mount_root.parts
-        if len(parts) >= 4 and parts[-1] == "root" and parts[-3] in ("trees", "trash"):  # noqa: PLR2004 - …/trees/x/root
-            return parts[-2]
+        for place, name, inside in zip(parts, parts[1:], parts[2:], strict=False):
+            if place in ("trees", "trash") and inside == "root" and is_digest(name.partition(".")[0]):
+                return name
         return None
 
     def manifest(self, digest: str) -> Path:
@@ -123,6 +138,12 @@ class Layout:
     def tree_root(self, manifest: str) -> Path:
         """Return the directory that is bound onto targets."""
         return self.trees / manifest / "root"
+
+    def index(self, manifest: str) -> Path:
+        return self.trees / manifest / "index"
+
+    def pinned(self, manifest: str) -> Path:
+        return self.trees / manifest / "pinned"
 
     def hold(self, volume_id: str) -> Path:
         """Volume ids are free text, so a hash names the file."""

@@ -6,37 +6,27 @@ again. The note belongs to the caller (piecewise checksums).
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from csi_model.core.treehash import CHUNK_DIGEST_SIZE
+from csi_model.store.base import Landed
 from csi_model.store.durable import write_all
 
 _GUARD = 4  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """A durable chunk: its digest (32 bytes) and the caller's note."""
-
-    digest: bytes
-    note: str
 
 
 class Ledger:
     """Appends lines to the open ledger of one ingest; not thread safe, its ingest locks."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self.landed: dict[int, Landed] = {}
-        with open(self._descriptor, "rb", closefd=False) as stream:
-            data = stream.read()
+        data = path.read_bytes() if path.exists() else b""
         for line in data.split(b"\n"):
             self._take(line)
-        if data and not data.endswith(b"\n"):
-            write_all(self._descriptor, b"\n")  # a torn last line must not swallow the next one
+        self._torn = bool(data) and not data.endswith(b"\n")
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _take(self, line: bytes) -> None:
         body, _, guard = line.rpartition(b"|")
@@ -52,12 +42,13 @@ class Ledger:
 
     def append(self, chunks: dict[int, Landed]) -> None:
         """Record chunks whose bytes are durable already; durable itself when this returns."""
-        lines = []
+        lines = [b"\n"] if self._torn else []  # a torn line of an earlier life must not swallow the next one
         for index, chunk in sorted(chunks.items()):
             body = f"{index} {chunk.digest.hex()} {chunk.note}".encode()
             lines.append(body + b"|" + _guard(body) + b"\n")
         write_all(self._descriptor, b"".join(lines))
         os.fdatasync(self._descriptor)
+        self._torn = False
         self.landed.update(chunks)
 
     def close(self) -> None:

@@ -4,14 +4,17 @@ Reads past the page cache where the file system allows it, so that looking for d
 pods have in memory.
 """
 
+import fcntl
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_model.core.treehash import CHUNK, chunk_count, chunk_digest, chunk_range, combine
 from csi_model.store.store import Store
+from csi_model.store.trees import EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Scrubbed:
 
     Attributes:
         path: in the model.
-        digest: what it should have; ``-`` for an empty file.
+        digest: what it should have; EMPTY for an empty file.
         size: bytes on disk.
         damaged: half-open byte ranges that aren't what they should be; the whole file if it can't be told apart.
         problem: in words; empty if all is well.
@@ -40,7 +43,8 @@ def scrub(store: Store, manifest: str, *, skip: set[str]) -> Iterator[Scrubbed]:
     Args:
         store: open.
         manifest: the tree's Manifest digest.
-        skip: Digests that were checked already (trees share blobs); those found well are added.
+        skip: what was checked already (trees share inodes); those found well are added. Opaque: begin with an
+            empty set.
 
     Yields:
         One result per file, also for files that were skipped or are well.
@@ -51,20 +55,20 @@ def scrub(store: Store, manifest: str, *, skip: set[str]) -> Iterator[Scrubbed]:
     """
     root = store.layout.tree_root(manifest)
     for path, digest in store.trees.index(manifest).items():
-        file = root / path
         try:
-            status = file.lstat()
-            linked = status.st_nlink > 1
-            if digest == "-" or (digest in skip and linked):
+            status = (root / path).lstat()
+            inode = f"{digest} {status.st_ino}"
+            if digest == EMPTY:
+                yield Scrubbed(path, digest, status.st_size, problem="should be empty" if status.st_size else "")
+            elif inode in skip:
                 yield Scrubbed(path, digest, status.st_size)
-                continue
-            result = _check(file, path, digest, store.blobs.chunk_digests(digest))
+            else:
+                result = _check(root / path, path, digest, store.blobs.chunk_digests(digest))
+                if not result.problem:
+                    skip.add(inode)
+                yield result
         except OSError as error:
-            yield Scrubbed(path, digest, 0, ((0, 0),), f"can't be read: {error.strerror}")
-            continue
-        if not result.problem and linked:
-            skip.add(digest)
-        yield result
+            yield Scrubbed(path, digest, 0, problem=f"can't be read: {error.strerror}")
 
 
 def _check(file: Path, path: str, digest: str, expected: list[bytes] | None) -> Scrubbed:
@@ -84,22 +88,33 @@ def _check(file: Path, path: str, digest: str, expected: list[bytes] | None) -> 
 
 def _chunk_digests(file: Path) -> Iterator[bytes]:
     """Yield the digests of a file's chunks as they are on the disk."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_DIRECT | os.O_NOFOLLOW)
-    except OSError:  # tmpfs and some network file systems have no O_DIRECT
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
+        _bypass_cache(descriptor)
         with mmap.mmap(-1, CHUNK) as buffer, memoryview(buffer) as view:
             offset = 0
-            while count := _read_chunk(descriptor, view, offset):
-                yield chunk_digest(view[:count])
+            count = CHUNK
+            while count == CHUNK:
+                count = _read_chunk(descriptor, view, offset)
+                if count:
+                    yield chunk_digest(view[:count])
                 offset += count
     finally:
         os.close(descriptor)
 
 
+def _bypass_cache(descriptor: int) -> None:
+    """Read the disk itself from now on, where the file system can (tmpfs and some network file systems can't)."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+        os.preadv(descriptor, [mmap.mmap(-1, mmap.PAGESIZE)], 0)
+        return
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+
+
 def _read_chunk(descriptor: int, view: memoryview, offset: int) -> int:
-    """Read a chunk, or what is left of the file; direct reads may come up short only at its end."""
+    """Read a chunk, or what is left of the file; direct reads come up short only at its end."""
     filled = 0
     while filled < CHUNK:
         count = os.preadv(descriptor, [view[filled:]], offset + filled)

@@ -13,7 +13,6 @@ from types import TracebackType
 
 from csi_model.core.units import bytes_text
 from csi_model.errors import StoreFull
-from csi_model.store.durable import full_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,70 +59,70 @@ class Space:
         available = int(total * self._high) - used - self._reserved
         return Room(total, used, self._reserved, available)
 
-    def reserve(self, size: int) -> "Reservation":
+    def reserve(self, size: int) -> "DiskReservation":
         """Promise room for ``size`` bytes, evicting what nothing holds if need be.
 
         Raises:
             StoreFull: it can't be had; the text says how much is missing and what could be evicted.
 
         """
-        self._need(size, extra=0)
-        return Reservation(self, size)
-
-    def _need(self, size: int, *, extra: int) -> None:
-        """Take ``size`` bytes, counting ``extra`` of the caller's own promised bytes as available to it."""
         with self._lock:
-            room = self.room()
-            lacking = size - room.available - extra
-            if size > room.total * self._high:
-                raise StoreFull(
-                    f"the copy needs {bytes_text(size)}, more than the {bytes_text(room.total * self._high)} that "
-                    "the store's disk may hold in all (high watermark): give the node a larger disk",
-                    needed=size, free=room.available,
-                )  # fmt: skip
-            if lacking > 0:
-                evictable = self._make_room(lacking)
-                room = self.room()
-                if size > room.available + extra:
-                    text = full_text(size, room.available + extra, evictable)
-                    raise StoreFull(text, needed=size, free=room.available + extra, evictable=evictable)
+            self._need(size, promised=0)
             self._reserved += size
+        return DiskReservation(self, size)
+
+    def _recheck(self, promised: int) -> None:
+        with self._lock:
+            self._need(promised, promised=promised)
+
+    def _need(self, size: int, *, promised: int) -> None:
+        """Make sure of ``size`` bytes, of which ``promised`` are the caller's already; called with the lock held."""
+        if size <= 0:
+            return
+        room = self.room()
+        if size > room.total * self._high:
+            raise StoreFull(
+                f"the copy needs {bytes_text(size)}, more than the {bytes_text(room.total * self._high)} that "
+                "the store's disk may hold in all (high watermark): give the node a larger disk",
+                needed=size, free=max(0, room.available + promised),
+            )  # fmt: skip
+        lacking = size - promised - room.available
+        if lacking <= 0:
+            return
+        evictable = self._make_room(lacking)
+        free = self.room().available + promised
+        if size > free:
+            raise StoreFull(
+                f"the copy needs {bytes_text(size)} and the store can give {bytes_text(max(0, free))}: "
+                f"{bytes_text(size - free)} are missing, {bytes_text(evictable)} more could be evicted; "
+                "delete pods or volumes that hold other models on this node, or give the store a larger disk",
+                needed=size, free=max(0, free), evictable=evictable,
+            )  # fmt: skip
 
     def _give_back(self, size: int) -> None:
         with self._lock:
             self._reserved -= size
 
 
-class Reservation(AbstractContextManager["Reservation"]):
+class DiskReservation(AbstractContextManager["DiskReservation"]):
     """A promise of bytes; shrinks as they are written, and what is left goes back at the end."""
 
     def __init__(self, space: Space, size: int) -> None:
         self._space = space
         self._lock = threading.Lock()
-        self.left = size
+        self._left = size
 
     def used(self, size: int) -> None:
-        """Count bytes that now lie on the disk, so that they are not counted twice."""
         with self._lock:
-            size = min(size, self.left)
-            self.left -= size
-        self._space._give_back(size)  # noqa: SLF001 - the two classes are one thing in two lifetimes
+            size = max(0, min(size, self._left))
+            self._left -= size
+            self._space._give_back(size)  # noqa: SLF001 - the two classes are one thing in two lifetimes
 
     def recheck(self) -> None:
-        """Make sure that the disk still has what was promised: others may have filled it.
-
-        Raises:
-            StoreFull: it hasn't, even after eviction.
-
-        """
         with self._lock:
-            left, self.left = self.left, 0
-        self._space._give_back(left)  # noqa: SLF001
-        self._space._need(left, extra=0)  # noqa: SLF001
-        with self._lock:
-            self.left = left
+            self._space._recheck(self._left)  # noqa: SLF001 - as above
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.used(self.left)
+        self.used(self._left)

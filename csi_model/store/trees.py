@@ -4,7 +4,9 @@ A tree is built under ``assembly/`` and appears by one rename: it exists ⇔ the
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -13,9 +15,11 @@ from csi_model.core.manifest import Manifest
 from csi_model.core.treehash import is_digest
 from csi_model.errors import SourceInvalid
 from csi_model.store.blobs import Blobs
-from csi_model.store.durable import fsync_directory, syncfs, write_file
+from csi_model.store.durable import fsync_directory, fsync_file, remove_tree, settle, syncfs, write_file
 from csi_model.store.layout import SMALL, Layout
 
+EMPTY = "-"
+"""What stands for the Digest of an empty file, which has no blob."""
 _FEW = 16  # files that are worth an fsync each; more of them are cheaper with one syncfs
 
 
@@ -43,6 +47,8 @@ class Trees:
     def __init__(self, layout: Layout, blobs: Blobs) -> None:
         self._layout = layout
         self._blobs = blobs
+        self.gate = threading.RLock()
+        """Held while a tree is looked up for use, revealed or taken away: a short step in all cases."""
 
     def find(self, manifest: str) -> Path | None:
         """Return the directory to bind for a staged Revision, or None."""
@@ -52,11 +58,10 @@ class Trees:
     def all(self) -> Iterator[Tree]:
         """Yield every tree."""
         for path in sorted(self._layout.trees.iterdir()):
-            try:
-                released = path.stat().st_mtime
-            except FileNotFoundError:
-                continue
-            yield Tree(path.name, path / "root", released, (path / "pinned").exists())
+            if self.find(path.name) is not None:
+                with suppress(FileNotFoundError):
+                    released = path.stat().st_mtime
+                    yield Tree(path.name, path / "root", released, self._layout.pinned(path.name).exists())
 
     def build(self, manifest: Manifest, digests: Mapping[str, str]) -> Path:
         """Build the tree of a Manifest from blobs that are all here.
@@ -68,62 +73,84 @@ class Trees:
         Returns:
             The directory to bind.
 
+        Raises:
+            LookupError: a blob is gone, or was found damaged meanwhile.
+
         """
-        existing = self.find(manifest.digest)
-        if existing is not None:
-            return existing
+        condemnations = self._blobs.condemnations
         work = self._layout.assembly / f"{manifest.digest[:16]}-{token_hex(4)}"
+        try:
+            self._fill(work, manifest, digests)
+            with self.gate:
+                self._reveal(work, manifest.digest, condemnations)
+        except BaseException:
+            with suppress(OSError):
+                remove_tree(work)
+            raise
+        settle(self._layout.trees)
+        return self._layout.tree_root(manifest.digest)
+
+    def _fill(self, work: Path, manifest: Manifest, digests: Mapping[str, str]) -> None:
         root = work / "root"
         root.mkdir(parents=True, mode=0o700)
         directories = {root}
-        copies: list[Path] = []
+        written = [work / "index"]
         for entry in manifest.entries:
             target = root / entry.path
             _make_parents(target.parent, directories)
             if entry.size == 0:
-                target.touch(mode=0o444)
+                target.touch()
+                target.chmod(0o444)
                 os.utime(target, (0, 0))
             else:
                 self._blobs.place(digests[entry.path], entry.size, target)
             if entry.size < SMALL:
-                copies.append(target)
-        index = "".join(f"{digests.get(e.path, '-')} {e.path}\n" for e in manifest.entries)
-        (work / "index").write_text(index, encoding="utf-8")
-        _seal(work, directories, copies)
-        return self._reveal(work, manifest.digest)
+                written.append(target)
+        index = "".join(f"{digests.get(e.path, EMPTY)} {e.path}\n" for e in manifest.entries)
+        written[0].write_text(index, encoding="utf-8")
+        _seal(work, directories, written)
 
-    def _reveal(self, work: Path, manifest: str) -> Path:
-        fsync_directory(work)
+    def _reveal(self, work: Path, manifest: str, condemnations: int) -> None:
+        if self._blobs.condemnations != condemnations:  # the tree may have a link to what was condemned
+            raise LookupError("a blob was found damaged meanwhile")
+        if self.find(manifest) is not None:  # somebody else was faster
+            remove_tree(work)
+            return
+        tree = self._layout.tree(manifest)
+        if tree.exists():  # not by this program: a tree without a root
+            tree.rename(self._layout.discarded(tree))
         os.utime(work)
-        work.rename(self._layout.tree(manifest))
-        fsync_directory(self._layout.trees)
-        return self._layout.tree_root(manifest)
+        work.rename(tree)
 
     def index(self, manifest: str) -> dict[str, str]:
-        """Return path → Digest of a tree; empty files have ``-``.
+        """Return path → Digest of a tree; empty files have EMPTY.
 
         Raises:
             SourceInvalid: the index is damaged.
 
         """
         entries = {}
-        for line in (self._layout.tree(manifest) / "index").read_text(encoding="utf-8").splitlines():
+        lines = self._layout.index(manifest).read_bytes().decode(errors="replace").split("\n")
+        if lines.pop() or not lines:
+            raise SourceInvalid(f"the index of tree {manifest[:12]} is damaged: it is cut off")
+        for line in lines:
             digest, _, path = line.partition(" ")
-            if not path or (digest != "-" and not is_digest(digest)):
+            if not path or (digest != EMPTY and not is_digest(digest)):
                 raise SourceInvalid(f"the index of tree {manifest[:12]} is damaged")
             entries[path] = digest
         return entries
 
     def touch(self, manifest: str) -> None:
-        """Note that a tree's last hold has just ended."""
-        os.utime(self._layout.tree(manifest))
+        """Note that a tree's last hold has just ended; one that isn't there is no error."""
+        with suppress(FileNotFoundError):
+            os.utime(self._layout.tree(manifest))
 
     def pin(self, manifest: str) -> None:
         """Mark a tree to be evicted last."""
-        path = self._layout.tree(manifest) / "pinned"
+        path = self._layout.pinned(manifest)
         if not path.exists():
             released = path.parent.stat().st_mtime
-            write_file(path, b"")
+            write_file(path, b"", scratch=self._layout.assembly)
             os.utime(path.parent, (released, released))
 
     def remove(self, manifest: str, dispose: Callable[[Path], None]) -> None:
@@ -141,17 +168,15 @@ def _make_parents(directory: Path, made: set[Path]) -> None:
         made.add(path)
 
 
-def _seal(work: Path, directories: set[Path], copies: list[Path]) -> None:
+def _seal(work: Path, directories: set[Path], written: list[Path]) -> None:
     """Make a built tree durable, with constant times and read-only directories (deepest first)."""
     for directory in sorted(directories, key=lambda path: len(path.parts), reverse=True):
         os.utime(directory, (0, 0))
         directory.chmod(0o555)
-    if len(copies) + len(directories) > _FEW:
+    if len(written) + len(directories) > _FEW:
         syncfs(work)
         return
-    for path in [*copies, work / "index", *directories]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in written:
+        fsync_file(path)
+    for directory in [*directories, work]:
+        fsync_directory(directory)

@@ -8,15 +8,14 @@ import mmap
 import threading
 from collections.abc import Callable
 
-from csi_model.core.treehash import CHUNK
-
 _PATIENCE = 0.2  # seconds
 
 
 class Buffers:
-    """A pool of ``count`` buffers, made when first needed."""
+    """A pool of ``count`` buffers of ``size`` bytes, made when first needed."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, size: int) -> None:
+        self._size = size
         self._free: list[mmap.mmap] = []
         self._unmade = count
         self._changed = threading.Condition()
@@ -35,8 +34,9 @@ class Buffers:
                     return None
             if self._free:
                 return self._free.pop()
+            buffer = mmap.mmap(-1, self._size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self._unmade -= 1
-        return mmap.mmap(-1, CHUNK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            return buffer
 
     def give_back(self, buffer: mmap.mmap) -> None:
         """Return a buffer that :meth:`take` gave; no view of it may be in use any more."""

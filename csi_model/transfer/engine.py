@@ -5,21 +5,19 @@ fetches it into the buffer, hashes it while it is in the processor's cache, and 
 file's last chunk commits it. Workers of all warm-ups share one pool of buffers, which bounds memory and streams.
 """
 
-import logging
 import mmap
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from csi_model.core import treehash
 from csi_model.core.manifest import Entry, Manifest
-from csi_model.core.treehash import CHUNK, chunk_count, chunk_digest, chunk_range
-from csi_model.errors import NodeError
+from csi_model.core.treehash import chunk_count, chunk_digest, chunk_range
+from csi_model.errors import CsiModelError, NodeError
 from csi_model.settings import TransferSettings
-from csi_model.sources.base import Source
-from csi_model.store.smalls import SmallFiles
-from csi_model.store.space import Reservation
-from csi_model.store.store import Store
+from csi_model.sources.base import Reader, Source
+from csi_model.store.base import Reservation, SmallFiles, StagingStore
 from csi_model.transfer.arrival import Arrival
 from csi_model.transfer.buffers import Buffers
 from csi_model.transfer.fetching import Stopped, fetch
@@ -27,8 +25,8 @@ from csi_model.transfer.meter import Meter
 from csi_model.transfer.plan import Plan
 from csi_model.transfer.verifying import verifier_for
 
-log = logging.getLogger(__name__)
 _WAIT_FOR_WRITERS = 0.5  # seconds between two looks at what another warm-up is bringing
+_WATCH = 0.1  # seconds between two looks at whether the transfer should stop
 
 
 class Engine:
@@ -40,21 +38,21 @@ class Engine:
 
     """
 
-    def __init__(self, store: Store, settings: TransferSettings) -> None:
+    def __init__(self, store: StagingStore, settings: TransferSettings) -> None:
         self.store = store
         self.settings = settings
-        self.buffers = Buffers(settings.streams + settings.spare_buffers)
+        self.buffers = Buffers(settings.streams + settings.spare_buffers, treehash.CHUNK)
 
     def bring(self, manifest: Manifest, source: Source, meter: Meter, stop: threading.Event) -> None:
         """Fetch, check and commit every entry that isn't here.
 
-        Entries that another warm-up is writing just now are left to it, and looked for again afterwards.
+        Large entries that another warm-up is writing just now are left to it, and looked for again afterwards.
 
         Args:
             manifest: the Revision; the caller keeps it ``wanted`` in the store.
-            source: where its Origin is.
+            source: where its Origin is; closed early if the transfer is to end early.
             meter: told what lands.
-            stop: set it to stop soon; what is durable stays.
+            stop: set it to stop soon; what was written stays.
 
         Raises:
             Stopped: ``stop`` was set.
@@ -67,11 +65,14 @@ class Engine:
             meter.found(plan.present)
             if not plan.missing:
                 return
-            if not Transfer(self, plan, source, meter, stop).run():
+            try:
+                finished = Transfer(self, plan, source, meter, stop).run()
+            finally:
+                self.buffers.trim()
+            if not finished:
                 meter.note = "another volume is bringing the same files"
                 self.store.wait_for_writers(_WAIT_FOR_WRITERS)
                 meter.note = ""
-            self.buffers.trim()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,34 +111,44 @@ class Transfer:
             Stopped, SourceError, StoreFull, StoreUnusable: as :meth:`Engine.bring`.
 
         """
-        allocated = sum(self._store.allocated(self._origin, e) for e in self._plan.missing if e.size > CHUNK)
-        needed = sum(entry.size for entry in self._plan.missing) - allocated
-        with self._store.space.reserve(max(0, needed)) as self._reservation, self._open:
-            spans = sum(chunk_count(entry.size) for entry in self._plan.missing)
-            names = [f"span-{n}" for n in range(min(self._settings.streams, spans))]
-            workers = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                while worker.is_alive():
-                    worker.join(0.1)
-                    if self._outer_stop.is_set():
-                        self._halt.set()
+        missing = self._plan.missing
+        allocated = sum(self._store.allocated(self._origin, entry) for entry in missing if _is_large(entry))
+        needed = sum(entry.size for entry in missing) - allocated
+        spans = sum(chunk_count(entry.size) for entry in missing)
+        with self._store.reserve(max(0, needed)) as self._reservation, self._open:
+            self._run_workers(min(self._settings.streams, spans))
         if self._error is not None:
             raise self._error
         if self._outer_stop.is_set():
             raise Stopped
         return self._left_to_others == 0
 
+    def _run_workers(self, count: int) -> None:
+        workers: list[threading.Thread] = []
+        try:
+            for number in range(count):
+                worker = threading.Thread(target=self._work, name=f"span-{number}", daemon=True)
+                worker.start()
+                workers.append(worker)
+        except BaseException:
+            self._halt.set()
+            raise
+        finally:
+            for worker in workers:
+                while worker.is_alive():
+                    worker.join(_WATCH)
+                    if self._outer_stop.is_set() or self._halt.is_set():
+                        self._halt.set()
+                        self._source.close()  # so that nobody waits for a server's answer any more
+
     def _make_jobs(self) -> Iterator[_Span | Entry | Arrival]:
         """Yield spans, small entries, and arrivals that are whole already; advanced under the lock."""
         for entry in self._plan.missing:
-            if entry.size <= CHUNK:
+            if not _is_large(entry):
                 yield entry
                 continue
             arrival = self._arrive(entry)
             if arrival is None:
-                self._left_to_others += 1
                 continue
             chunks = arrival.chunks()
             if not chunks:
@@ -146,20 +157,30 @@ class Transfer:
                 yield _Span(arrival, index)
 
     def _arrive(self, entry: Entry) -> Arrival | None:
-        reservation = self._promised()
-        reservation.recheck()
+        """Open an entry for fetching; None if another transfer is bringing it, or has brought it meanwhile."""
+        self._promised().recheck()
         before = self._store.allocated(self._origin, entry)
-        ingest = self._open.enter_context(self._store.ingest(self._origin, entry))
-        if ingest is None:
-            return None
-        if ingest.reserved:
-            reservation.used(entry.size - before)
-        arrival = Arrival(
-            entry, origin=self._origin, store=self._store, ingest=ingest, source=self._source,
-            buffers=self._buffers, meter=self._meter,
-        )  # fmt: skip
+        with ExitStack() as resources:
+            ingest = resources.enter_context(self._store.ingest(self._origin, entry))
+            if ingest is None:
+                self._left_to_others += 1
+                return None
+            if self._is_here(entry):
+                ingest.discard()
+                return None
+            if ingest.reserved:
+                self._promised().used(entry.size - before)
+            arrival = Arrival(
+                entry, ingest=ingest, resources=resources, source=self._source, buffers=self._buffers,
+                halted=self._halt.is_set,
+            )  # fmt: skip
         self._open.callback(arrival.close)
+        self._meter.resumed(arrival.resumed_bytes)
         return arrival
+
+    def _is_here(self, entry: Entry) -> bool:
+        """Look again: another transfer may have brought an entry since the plan was made."""
+        return self._store.find(self._origin, entry) is not None
 
     def _promised(self) -> Reservation:
         if self._reservation is None:
@@ -169,22 +190,29 @@ class Transfer:
     def _work(self) -> None:
         smalls = self._store.small_files(self._origin)
         try:
-            while not self._halt.is_set():
-                buffer = self._buffers.take(self._halt.is_set)  # before the place in the order: see Buffers
-                job = self._next(buffer) if buffer is not None else None
-                if buffer is None or job is None:
-                    break
-                self._do(job, buffer, smalls)
-            smalls.commit()
+            try:
+                while not self._halt.is_set():
+                    buffer = self._buffers.take(self._halt.is_set)  # before the place in the order: see Buffers
+                    job = self._next(buffer) if buffer is not None else None
+                    if buffer is None or job is None:
+                        break
+                    self._do(job, buffer, smalls)
+            finally:
+                smalls.commit()  # also after an error: what was fetched stays
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller of run()
-            with self._lock:
-                self._error = self._error or error
-            self._halt.set()
+            self._fail(error)
         finally:
             with suppress(OSError, NodeError):
                 smalls.abandon()
+
+    def _fail(self, error: BaseException) -> None:
+        """Remember the first error, but a typed one rather than what it led to in another thread."""
+        with self._lock:
+            if not isinstance(self._error, CsiModelError if isinstance(error, CsiModelError) else BaseException):
+                self._error = error
+        self._halt.set()
 
     def _next(self, buffer: mmap.mmap) -> _Span | Entry | Arrival | None:
         job = None
@@ -199,38 +227,39 @@ class Transfer:
     def _do(self, job: _Span | Entry | Arrival, buffer: mmap.mmap, smalls: SmallFiles) -> None:
         match job:
             case _Span(arrival, index):
-                start, end = chunk_range(index, arrival.entry.size)
-                self._fill(arrival, start, end - start, buffer)
-                if not arrival.ingest.reserved:
-                    self._promised().used(end - start)
-                if arrival.land(index, buffer):
-                    arrival.commit()
-                elif arrival.ingest.pending_bytes >= self._settings.checkpoint_bytes:
-                    arrival.ingest.checkpoint()
+                self._do_span(arrival, index, buffer)
             case Arrival():
                 job.commit()
             case Entry():
                 self._do_small(job, buffer, smalls)
 
-    def _fill(self, arrival: Arrival, start: int, length: int, buffer: mmap.mmap) -> None:
+    def _do_span(self, arrival: Arrival, index: int, buffer: mmap.mmap) -> None:
+        start, end = chunk_range(index, arrival.entry.size)
         try:
-            with memoryview(buffer) as whole, whole[:length] as view:
-                fetch(
-                    arrival.reader, start, view,
-                    settings=self._settings, stop=self._halt, retried=self._meter.retried,
-                )  # fmt: skip
+            with memoryview(buffer) as whole, whole[: end - start] as view:
+                self._fetch(arrival.reader, start, view)
         except BaseException:
             self._buffers.give_back(buffer)
             raise
+        if not arrival.ingest.reserved:
+            self._promised().used(end - start)
+        is_last = arrival.land(index, buffer)
+        self._meter.landed(end - start)
+        if is_last:
+            arrival.commit()
+        elif arrival.ingest.pending_bytes >= self._settings.checkpoint_bytes:
+            arrival.ingest.checkpoint()
 
     def _do_small(self, entry: Entry, buffer: mmap.mmap, smalls: SmallFiles) -> None:
         try:
+            if self._is_here(entry):
+                return
             with (
                 self._source.open(entry) as reader,
                 memoryview(buffer) as whole,
                 whole[: entry.size] as view,
             ):
-                fetch(reader, 0, view, settings=self._settings, stop=self._halt, retried=self._meter.retried)
+                self._fetch(reader, 0, view)
                 verifier = verifier_for(entry)
                 verifier.take(0, view)
                 verifier.finish()
@@ -239,5 +268,13 @@ class Transfer:
             self._buffers.give_back(buffer)
         self._promised().used(entry.size)
         self._meter.landed(entry.size)
-        if len(smalls) >= self._settings.small_file_batch:
+        if len(smalls) >= self._settings.small_file_batch or smalls.pending_bytes >= self._settings.checkpoint_bytes:
             smalls.commit()
+
+    def _fetch(self, reader: Reader, start: int, view: memoryview) -> None:
+        fetch(reader, start, view, settings=self._settings, stop=self._halt, retried=self._meter.retried)
+
+
+def _is_large(entry: Entry) -> bool:
+    """Tell whether an entry has more than one chunk, and so an ingest of its own."""
+    return chunk_count(entry.size) > 1

@@ -1,33 +1,16 @@
 """One span from the source into memory, tried again as long as that makes sense."""
 
+import random
 import threading
 from collections.abc import Callable
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_when_event_set
-from tenacity.wait import wait_base, wait_random_exponential
-
-from csi_model.errors import SourceBusy, SourceUnavailable
+from csi_model.errors import SourceBusy, SourceError, SourceUnavailable
 from csi_model.settings import TransferSettings
 from csi_model.sources.base import Reader
 
 
 class Stopped(Exception):
     """The transfer was asked to stop."""
-
-
-class _Wait(wait_base):
-    """Exponential back-off with full jitter, or longer if the source names a time (within bounds)."""
-
-    def __init__(self, settings: TransferSettings) -> None:
-        self._longest = settings.backoff_max
-        self._jitter = wait_random_exponential(multiplier=settings.backoff_initial, max=settings.backoff_max)
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        seconds = self._jitter(retry_state)
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        if isinstance(error, SourceBusy) and error.retry_after is not None:
-            seconds = max(seconds, error.retry_after)
-        return min(seconds, self._longest)
 
 
 def fetch(
@@ -54,20 +37,24 @@ def fetch(
         SourceError: the last try's.
 
     """
-
-    def pause(seconds: float) -> None:
-        stop.wait(seconds)
-
-    attempts = Retrying(
-        retry=retry_if_exception_type(SourceUnavailable),
-        stop=stop_after_attempt(settings.attempts) | stop_when_event_set(stop),
-        wait=_Wait(settings),
-        sleep=pause,
-        before_sleep=lambda _: retried(),
-        reraise=True,
-    )
-    for attempt in attempts:
+    for attempt in range(1, settings.attempts + 1):
         if stop.is_set():
             raise Stopped
-        with attempt:
+        try:
             reader.read_into(start, view)
+        except SourceError as error:
+            if stop.is_set():  # then the source is being closed, and what that breaks is nobody's fault
+                raise Stopped from error
+            if attempt == settings.attempts or not isinstance(error, SourceUnavailable):
+                raise
+            stop.wait(_pause(error, attempt, settings))
+            retried()
+        else:
+            return
+
+
+def _pause(error: SourceUnavailable, attempt: int, settings: TransferSettings) -> float:
+    """Return seconds to wait: exponential with full jitter, or longer if the source says so (within bounds)."""
+    longest = min(settings.backoff_max, settings.backoff_initial * 2 ** (attempt - 1))
+    asked = error.retry_after if isinstance(error, SourceBusy) else None
+    return min(settings.backoff_max, max(random.uniform(0, longest), asked or 0.0))  # noqa: S311 - jitter is no secret

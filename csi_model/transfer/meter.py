@@ -26,9 +26,8 @@ class Meter:
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
+        self._present = 0
         self._fetched = 0
-        self._shared = 0
-        self._lost = 0
         self._retries = 0
         self._started = clock()
         self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
@@ -37,27 +36,22 @@ class Meter:
     def found(self, present: int) -> None:
         """Set how many bytes of the Revision are here; what this warm-up didn't fetch counts as shared."""
         with self._lock:
-            self._shared = max(0, present - self._fetched + self._lost)
+            self._present = present
 
     def resumed(self, size: int) -> None:
         """Count bytes of an unfinished ingest that were durable already."""
         with self._lock:
-            self._shared += size
+            self._present += size
 
     def landed(self, size: int) -> None:
         """Count bytes that were fetched and written."""
         now = self._clock()
         with self._lock:
+            self._present += size
             self._fetched += size
             if now - self._samples[-1][0] >= _STEP:
                 self._samples.append((now, self._fetched))
-                while len(self._samples) > 2 and now - self._samples[1][0] > _WINDOW:  # noqa: PLR2004 - keep a pair
-                    self._samples.popleft()
-
-    def lost(self, size: int) -> None:
-        """Count bytes that had landed and turned out to be wrong."""
-        with self._lock:
-            self._lost += size
+            self._forget_before(now - _WINDOW)
 
     def retried(self) -> None:
         """Count a request that had to be repeated."""
@@ -72,10 +66,21 @@ class Meter:
         """Return the progress now."""
         now = self._clock()
         with self._lock:
+            self._forget_before(now - _WINDOW)
             start, before = self._samples[0]
-            rate = (self._fetched - before) / (now - start) if now > start else 0.0
-            present = min(self._total, self._shared + self._fetched - self._lost)
+            present = min(self._total, self._present)
             return Progress(
-                total=self._total, present=present, fetched=self._fetched, shared=self._shared,
-                rate=rate, files=self._files, retries=self._retries, note=self.note,
-            )  # fmt: skip
+                total=self._total,
+                present=present,
+                fetched=self._fetched,
+                shared=max(0, present - self._fetched),
+                rate=(self._fetched - before) / (now - start) if now > start else 0.0,
+                files=self._files,
+                retries=self._retries,
+                note=self.note,
+            )
+
+    def _forget_before(self, moment: float) -> None:
+        """Keep one sample from before the window, to measure from; called with the lock held."""
+        while len(self._samples) > 1 and self._samples[1][0] <= moment:
+            self._samples.popleft()

@@ -77,8 +77,7 @@ class Piecewise:
         self._checksum = checksum
         self._sum = getattr(crc, checksum.algorithm.value)
         self._combine = getattr(crc, f"combine_{checksum.algorithm.value}")
-        ends = (part[1] for part in checksum.part_ranges(entry.size))
-        self._ends = list(ends)
+        self._ends = [end for _, end in checksum.part_ranges(entry.size)]
         self._pieces: dict[int, list[int]] = {}
 
     def _cuts(self, index: int) -> list[tuple[int, int]]:
@@ -98,7 +97,8 @@ class Piecewise:
             sums = [int(text, 16) for text in note.split(",")]
         except ValueError:
             return False
-        if len(sums) != len(self._cuts(index)):
+        limit = 1 << 8 * self._checksum.algorithm.size
+        if len(sums) != len(self._cuts(index)) or not all(0 <= value < limit for value in sums):
             return False
         self._pieces[index] = sums
         return True

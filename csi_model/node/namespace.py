@@ -1,0 +1,113 @@
+"""A mount namespace of one's own: mounts without root, seen by nobody else, and gone with the process.
+
+For the demo and the tests. The daemon of a cluster never enters one: there kubelet has to see the mounts.
+"""
+
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from csi_model.errors import MountFailed
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000  # include/uapi/linux/sched.h
+_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+_SELF = Path("/proc/self")
+_SYSCTLS = Path("/proc/sys")
+
+APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"  # Ubuntu since 23.10
+DEBIAN = "kernel.unprivileged_userns_clone"
+MAXIMUM = "user.max_user_namespaces"
+
+_entered = False  # a property of the process, so a global of it; fork inherits both the flag and the namespace
+
+
+def enter() -> None:
+    """Put this process into a mount namespace of its own, with private propagation.
+
+    Where the caller may not do that, it first gets a user namespace in which it is root and owns what it owned
+    before. A second call does nothing. That mounts do work is tried, not assumed.
+
+    Raises:
+        MountFailed: the process has threads already, or the kernel refused; the text says why and what to do.
+
+    """
+    global _entered  # noqa: PLW0603 - see above
+    if _entered:
+        return
+    threads = sum(1 for _ in (_SELF / "task").iterdir())
+    if threads > 1:
+        raise MountFailed(f"can't enter a mount namespace with {threads} threads running: do it before any is started")
+    try:
+        _unshare()
+        _checked(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+        _try_a_mount()
+    except OSError as error:
+        code = error.errno or 0
+        raise MountFailed(
+            f"can't mount in a namespace of our own: {os.strerror(code)} ({errno.errorcode.get(code, '?')}); "
+            + advice(code, _switches())
+        ) from error
+    _entered = True
+
+
+def advice(code: int, switches: Mapping[str, str]) -> str:
+    """Say what to do about a refusal.
+
+    Args:
+        code: the errno.
+        switches: the sysctls APPARMOR, DEBIAN and MAXIMUM with their values, as far as the kernel has them.
+
+    """
+    if switches.get(DEBIAN) == "0":
+        return f"unprivileged user namespaces are off: run `sysctl {DEBIAN}=1`, or run this as root"
+    if switches.get(MAXIMUM) == "0":
+        return f"user namespaces are off: raise `sysctl {MAXIMUM}`, or run this as root"
+    if code in (errno.ENOSPC, errno.EUSERS):
+        return f"there are too many namespaces: raise `sysctl {MAXIMUM}` and `user.max_mnt_namespaces`, or run as root"
+    if switches.get(APPARMOR) not in (None, "0"):
+        return f"AppArmor restricts unprivileged user namespaces: run `sysctl {APPARMOR}=0`, or run this as root"
+    if code in (errno.EINVAL, errno.ENOSYS):
+        return "this kernel has no user namespaces: run this as root"
+    return (
+        "something forbids it, in a container usually its seccomp profile: give the container CAP_SYS_ADMIN and an "
+        "unconfined seccomp profile, or run this outside as root"
+    )
+
+
+def _unshare() -> None:
+    if _libc.unshare(_CLONE_NEWNS) == 0:
+        return
+    if ctypes.get_errno() != errno.EPERM:
+        _checked(-1)
+    uid, gid = os.geteuid(), os.getegid()
+    _checked(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS))
+    (_SELF / "setgroups").write_text("deny")  # the kernel wants it before an unprivileged gid_map
+    (_SELF / "uid_map").write_text(f"0 {uid} 1")
+    (_SELF / "gid_map").write_text(f"0 {gid} 1")
+
+
+def _try_a_mount() -> None:
+    """AppArmor lets the namespaces be made and refuses what they are for."""
+    with tempfile.TemporaryDirectory(prefix="csi-model-") as directory:
+        place = os.fsencode(directory)
+        _checked(_libc.mount(b"tmpfs", place, b"tmpfs", ctypes.c_ulong(0), b"size=4k"))
+        _checked(_libc.umount2(place, 0))
+
+
+def _switches() -> dict[str, str]:
+    found = {}
+    for name in (APPARMOR, DEBIAN, MAXIMUM):
+        path = _SYSCTLS / name.replace(".", "/")
+        if path.is_file():
+            found[name] = path.read_text().strip()
+    return found
+
+
+def _checked(result: int) -> None:
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,245 @@
+"""Ranges of a URL's bytes, read straight into the caller's memory.
+
+The body goes from the socket into the given view with no Python object per piece. Whatever else happens becomes one
+of :mod:`csi_model.errors`' types in :func:`_refusal` (the server answered) or :func:`_failure` (it didn't).
+"""
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from socket import gaierror
+from urllib.parse import urlsplit
+
+from csi_model.errors import (
+    SourceBusy,
+    SourceChanged,
+    SourceDenied,
+    SourceError,
+    SourceInvalid,
+    SourceUnauthenticated,
+    SourceUnavailable,
+)
+from csi_model.sources.http_pool import Connection, HttpLimits, HttpPool, Server
+
+__all__ = ["HttpLimits", "HttpPool", "Refusal", "Target", "bare", "clean", "read_range"]
+
+_MAX_ERROR_BODY = 16 * 1024  # bytes of an error page that are read for its text
+_ERROR_RECEIVES = 4
+_MAX_TEXT = 300
+_MAX_WAIT = 86400.0  # seconds; whoever waits has limits of its own
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)\Z")
+_QUERY = re.compile(r"\?[^\s\"']+")
+_GONE = (404, 410)
+_REDIRECTS = range(300, 400)
+_LATER = (407, 408, 425, *range(500, 600))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that isn't the range that was asked for.
+
+    Attributes:
+        what: the URL, fit to be shown.
+        status: the HTTP status.
+        headers: by lower-case name.
+        body: the beginning of the error page.
+
+    """
+
+    what: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A whole object that ranges are read of.
+
+    Attributes:
+        url: where it lies; its query may be a signature, so it never gets into a text.
+        size: bytes of the whole object.
+        headers: sent with each request (``If-Match`` …).
+        expect: headers that an answer must not contradict: servers exist that ignore ``If-Match``.
+        explain: gives a better error for a refusal than its status does, or None.
+
+    """
+
+    url: str = field(repr=False)
+    size: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expect: Mapping[str, str] = field(default_factory=dict)
+    explain: Callable[[Refusal], SourceError | None] | None = None
+
+
+def bare(url: str) -> str:
+    """Strip user, query and fragment off a URL: what remains may be shown."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:_MAX_TEXT]
+
+
+def clean(text: str) -> str:
+    """Make a foreign text fit to be shown: one short printable line without URL queries."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return _QUERY.sub("", " ".join(printable.split()))[:_MAX_TEXT]
+
+
+def read_range(pool: HttpPool, target: Target, start: int, view: memoryview) -> None:
+    """Fill ``view`` with the bytes of ``target`` from offset ``start``.
+
+    Raises:
+        SourceChanged: the object isn't what it was (412, gone, shorter, other validators).
+        SourceUnauthenticated, SourceDenied: 401, 403.
+        SourceBusy: 429, 503.
+        SourceUnavailable: no connection, reset, truncated, stalled, too slow, or another server error.
+        SourceInvalid: another range, an encoding, a redirect, or any other status.
+
+    """
+    try:
+        connection, response = _request(pool, target, start, len(view))
+    except (OSError, HTTPException, UnicodeError) as error:  # UnicodeError: a host name that can't be encoded
+        raise _failure(error, target) from error
+    try:
+        _check(response, target, start, len(view))
+        _receive(response, view, pool.limits)
+        reusable = not response.will_close
+        response.close()
+    except (OSError, HTTPException) as error:
+        response.close()
+        pool.drop(connection)
+        raise _failure(error, target) from error
+    except BaseException:
+        response.close()
+        pool.drop(connection)
+        raise
+    if reusable:
+        pool.give_back(connection)
+    else:
+        pool.drop(connection)
+
+
+def _request(pool: HttpPool, target: Target, start: int, length: int) -> tuple[Connection, HTTPResponse]:
+    server = Server.of(target.url)
+    while True:
+        connection = pool.lease(server)
+        try:
+            headers = {
+                "Range": f"bytes={start}-{start + length - 1}",
+                "Accept-Encoding": "identity",
+                "User-Agent": "csi-model",
+                **connection.headers,
+                **target.headers,
+            }
+            connection.http.request("GET", connection.target(target.url), headers=headers)
+            return connection, connection.http.getresponse()
+        except ConnectionError:
+            pool.drop(connection)
+            if not connection.used:
+                raise  # a kept connection may have been closed by the server meanwhile; a new one has no such excuse
+        except BaseException:
+            pool.drop(connection)
+            raise
+
+
+def _check(response: HTTPResponse, target: Target, start: int, length: int) -> None:
+    """Let nothing pass but exactly the bytes that were asked for."""
+    what = bare(target.url)
+    partial = response.status == HTTPStatus.PARTIAL_CONTENT
+    whole = response.status == HTTPStatus.OK and start == 0 and length == target.size
+    if not partial and not whole:
+        raise _refusal(response, target)
+    if response.getheader("Content-Encoding", "identity") != "identity":
+        raise SourceInvalid(f"{what} comes with a Content-Encoding, so its bytes can't be told by range")
+    if partial:
+        match = _CONTENT_RANGE.match(response.getheader("Content-Range", ""))
+        if match is None or (int(match[1]), int(match[2])) != (start, start + length - 1):
+            raise SourceInvalid(f"{what} gave another range than bytes {start} to {start + length - 1}")
+        if match[3] not in ("*", str(target.size)):
+            raise SourceChanged(f"{what} has {match[3]} bytes now, not {target.size}")
+    if response.length != length:  # it has none if the body is chunked
+        raise SourceInvalid(f"{what} gave {response.length} bytes where {length} were asked for")
+    for name, value in target.expect.items():
+        if response.getheader(name, value) != value:
+            raise SourceChanged(f"{what} was overwritten: its {name} is not the pinned one any more")
+
+
+def _receive(response: HTTPResponse, view: memoryview, limits: HttpLimits) -> None:
+    # readinto() of the response would loop in C until all is there, and a trickle could hold it for ever;
+    # one receive at a time leaves room to look at the clock.
+    filled, window_filled, window_start = 0, 0, time.monotonic()
+    while filled < len(view):
+        count = response.fp.readinto1(view[filled:])
+        if not count:
+            raise ConnectionResetError(f"the body ended after {filled} of {len(view)} bytes")
+        filled += count
+        now = time.monotonic()
+        if now - window_start >= limits.slow_window:
+            if filled - window_filled < limits.slow_rate * (now - window_start):
+                raise TimeoutError(f"slower than {limits.slow_rate:.0f} bytes a second")
+            window_filled, window_start = filled, now
+
+
+def _refusal(response: HTTPResponse, target: Target) -> SourceError:
+    """Find the type and the words for a status: the one table."""
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    refusal = Refusal(bare(target.url), response.status, headers, _error_page(response))
+    better = target.explain(refusal) if target.explain else None
+    if better is not None:
+        return better
+    what, status = refusal.what, refusal.status
+    if status in _GONE:
+        return SourceChanged(f"{what} is gone: the source doesn't have the pinned bytes any more")
+    if status in _REDIRECTS:
+        place = bare(headers.get("location", "")) if "location" in headers else "another place"
+        return SourceInvalid(f"{what} redirects to {place}: set endpoint and region to where it really lies")
+    if status in (429, 503):
+        return SourceBusy(f"{what} asks to slow down (HTTP {status})", retry_after(headers.get("retry-after", "")))
+    if status in _LATER:
+        return SourceUnavailable(f"{what} answers HTTP {status}")
+    known: dict[int, tuple[type[SourceError], str]] = {
+        200: (SourceInvalid, "ignores the Range header"),
+        401: (SourceUnauthenticated, "wants credentials, or doesn't know those it got (HTTP 401)"),
+        403: (SourceDenied, "may not be read with these credentials (HTTP 403)"),
+        412: (SourceChanged, "was overwritten: the source doesn't have the pinned bytes any more"),
+        416: (SourceChanged, f"is shorter than the pinned {target.size} bytes"),
+    }
+    kind, words = known.get(status, (SourceInvalid, f"answers HTTP {status} to a range request"))
+    return kind(f"{what} {words}")
+
+
+def _error_page(response: HTTPResponse) -> bytes:
+    """Read the beginning of a page, in few receives: it is worth no long wait."""
+    blocks = (response.read1(_MAX_ERROR_BODY // _ERROR_RECEIVES) for _ in range(_ERROR_RECEIVES))
+    return b"".join(iter(lambda: next(blocks, b""), b""))
+
+
+def retry_after(text: str) -> float | None:
+    """Read a Retry-After header: seconds, or an HTTP date; None if it says neither."""
+    if text.strip().isdecimal():
+        return min(float(text), _MAX_WAIT)
+    try:
+        seconds = (parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, seconds), _MAX_WAIT)
+
+
+def _failure(error: Exception, target: Target) -> SourceUnavailable:
+    """Name what went wrong on the way, all of it worth another try."""
+    server = Server.of(target.url)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = clean(error.verify_message)
+        words = f"its certificate is not trusted ({reason}): add its authority to the driver's CA bundle"
+    elif isinstance(error, gaierror):
+        words = "its name can't be resolved"
+    elif isinstance(error, TimeoutError):
+        words = f"it stalled ({clean(str(error))})"
+    else:
+        words = clean(str(error)) or type(error).__name__
+    return SourceUnavailable(f"reading {bare(target.url)} from {server}: {words}")

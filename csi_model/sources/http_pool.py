@@ -1,0 +1,209 @@
+"""Connections to HTTP servers: kept alive, one request at a time, verified, through the environment's proxies.
+
+A connection is leased for one request. Whoever leased it gives it back after a complete answer, or drops it after
+anything else: a connection in doubt is never used again.
+"""
+
+import base64
+import ssl
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from socket import SHUT_RDWR
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from csi_model.errors import SourceUnavailable
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """How patient a pool is."""
+
+    connect: float = 10.0
+    """Seconds for a TCP connection and the TLS handshake."""
+
+    silence: float = 30.0
+    """Seconds without a single byte after which an answer counts as stalled."""
+
+    slow_window: float = 60.0
+    """Seconds over which the minimum rate is measured."""
+
+    slow_rate: float = 4096.0
+    """Bytes per second that an answer must bring over a window: a server that trickles would hold a stream for ever."""
+
+    idle: int = 16
+    """Connections kept for later use per server; above the number of requests that a node has in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Whom a connection leads to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> "Server":
+        """Take the server out of an ``http`` or ``https`` URL."""
+        parts = urlsplit(url)
+        return cls(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """What stands between us and a server."""
+
+    host: str
+    port: int
+    headers: dict[str, str]
+
+    @classmethod
+    def for_server(cls, server: Server) -> "Proxy | None":
+        """Read HTTP_PROXY, HTTPS_PROXY and NO_PROXY; None means a direct connection.
+
+        Raises:
+            SourceUnavailable: the variable names a kind of proxy that can't be used.
+
+        """
+        url = getproxies_environment().get(server.scheme)
+        if not url or proxy_bypass(f"{server.host}:{server.port}"):
+            return None
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme != "http" or not parts.hostname:
+            raise SourceUnavailable(
+                f"{server.scheme.upper()}_PROXY doesn't name an http:// proxy, the only kind supported"
+            )
+        headers = {}
+        if parts.username:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Proxy-Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        return cls(parts.hostname, parts.port or _DEFAULT_PORTS["http"], headers)
+
+
+class Connection:
+    """One connection to a server, direct or through a proxy."""
+
+    def __init__(self, server: Server, limits: HttpLimits, tls: ssl.SSLContext | None) -> None:
+        self.server = server
+        self.used = False
+        self.headers: dict[str, str] = {}
+        self._absolute = ""
+        proxy = Proxy.for_server(server)
+        host, port = (proxy.host, proxy.port) if proxy else (server.host, server.port)
+        if tls is not None:
+            self.http: HTTPConnection = HTTPSConnection(host, port, timeout=limits.connect, context=tls)
+            if proxy:
+                self.http.set_tunnel(server.host, server.port, headers=proxy.headers)
+        else:
+            self.http = HTTPConnection(host, port, timeout=limits.connect)
+            if proxy:
+                self._absolute, self.headers = str(server), proxy.headers
+        try:
+            self.http.connect()
+        except BaseException:
+            self.http.close()
+            raise
+        self.http.sock.settimeout(limits.silence)
+
+    def target(self, url: str) -> str:
+        """Give what stands in the request line for a URL."""
+        parts = urlsplit(url)
+        return self._absolute + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def abort(self) -> None:
+        """Make a read that another thread waits in return at once."""
+        sock = self.http.sock
+        if sock is not None:
+            try:
+                sock.shutdown(SHUT_RDWR)
+            except OSError:
+                return  # it is closed or reset already
+
+
+class HttpPool:
+    """Kept-alive connections per server. Safe to use from several threads.
+
+    Args:
+        ca_bundle: file with the authorities to trust instead of the system's.
+        limits: how patient it is.
+
+    """
+
+    def __init__(self, ca_bundle: Path | None = None, limits: HttpLimits | None = None) -> None:
+        self.limits = limits or HttpLimits()
+        self._ca_bundle = ca_bundle
+        self._lock = threading.Lock()
+        self._idle: defaultdict[Server, list[Connection]] = defaultdict(list)
+        self._leased: set[Connection] = set()
+        self._tls: ssl.SSLContext | None = None
+        self._closed = False
+
+    def lease(self, server: Server) -> Connection:
+        """Take an idle connection, or make one.
+
+        Raises:
+            OSError, http.client.HTTPException: it can't be made.
+            SourceUnavailable: the pool is closed, or its authorities' file can't be read.
+
+        """
+        with self._lock:
+            if self._closed:
+                raise SourceUnavailable(f"connections to {server} are closed")
+            idle = self._idle[server]
+            connection = idle.pop() if idle else None
+            if connection is not None:
+                self._leased.add(connection)
+        if connection is None:
+            connection = Connection(server, self.limits, self._context() if server.scheme == "https" else None)
+            with self._lock:
+                self._leased.add(connection)
+                if self._closed:
+                    connection.abort()
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection whose answer was read to the end."""
+        connection.used = True
+        with self._lock:
+            self._leased.discard(connection)
+            idle = self._idle[connection.server]
+            if not self._closed and connection.http.sock is not None and len(idle) < self.limits.idle:
+                idle.append(connection)
+                return
+        connection.http.close()
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection that is in doubt."""
+        with self._lock:
+            self._leased.discard(connection)
+        connection.http.close()
+
+    def close(self) -> None:
+        """Close what is idle and make requests that are under way fail soon."""
+        with self._lock:
+            self._closed = True
+            idle = [connection for connections in self._idle.values() for connection in connections]
+            self._idle.clear()
+            for connection in self._leased:
+                connection.abort()
+        for connection in idle:
+            connection.http.close()
+
+    def _context(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._tls is None:
+                try:
+                    self._tls = ssl.create_default_context(cafile=self._ca_bundle)
+                except OSError as error:
+                    raise SourceUnavailable(f"the CA bundle {self._ca_bundle} can't be read: {error}") from error
+            return self._tls

@@ -1,0 +1,232 @@
+"""Volumes: the controller's verbs, idempotent, over a registry. No weights are moved here."""
+
+import base64
+import binascii
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+
+from csi_model.core import capability
+from csi_model.core.capability import Capability
+from csi_model.core.fields import FIELDS
+from csi_model.core.globs import Selection
+from csi_model.core.volume import SCHEMA_KEY, VolumeRecord, VolumeSpec
+from csi_model.errors import (
+    InvalidArgument,
+    InvalidToken,
+    StoreUnusable,
+    UnsupportedCapability,
+    VolumeExists,
+    VolumeNotFound,
+)
+from csi_model.sources.base import Source
+from csi_model.volumes.registry import VolumeRegistry
+from csi_model.volumes.request import VolumeRequest, check_allow_list, check_ambient
+from csi_model.volumes.resolutions import Resolutions
+
+log = logging.getLogger(__name__)
+
+OpenSource = Callable[[VolumeSpec, Mapping[str, str]], Source]
+_TOKEN = "v1."  # noqa: S105 - a page's token is no secret
+_STOPPING = 2.0  # seconds
+
+
+class Volumes:
+    """Creates, deletes, lists and validates volumes. Safe to use from many threads.
+
+    Args:
+        registry: remembers them.
+        open_source: opens a volume's source with the given CSI secrets.
+        ambient_allow: globs of references that ``auth: ambient`` may read although a claim's own words made them.
+
+    Raises:
+        InvalidArgument: a glob of ``ambient_allow`` is malformed.
+
+    """
+
+    def __init__(self, registry: VolumeRegistry, open_source: OpenSource, *, ambient_allow: Sequence[str] = ()) -> None:
+        check_allow_list(ambient_allow)
+        self._registry = registry
+        self._open_source = open_source
+        self._ambient_allow = tuple(ambient_allow)
+        self._resolutions = Resolutions(self._resolve, self._keep)
+
+    def close(self) -> None:
+        """Wait two seconds for running listings, and give up the others: the same calls begin them anew."""
+        self._resolutions.close(timeout=_STOPPING)
+
+    def create(
+        self,
+        *,
+        name: str,
+        parameters: Mapping[str, str],
+        capabilities: Sequence[Capability],
+        required_bytes: int,
+        limit_bytes: int,
+        secrets: Mapping[str, str],
+        timeout: float,
+    ) -> VolumeRecord:
+        """Make a volume, or find the one that the same call made before.
+
+        Args:
+            name: the orchestrator's name for it, the key of idempotency.
+            parameters: of the StorageClass.
+            capabilities: at least one.
+            required_bytes: the least capacity; 0 says nothing.
+            limit_bytes: the greatest capacity; 0 says nothing.
+            secrets: of this call; in memory while the source is listed, never stored.
+            timeout: seconds to wait at most. The listing goes on after it, and the next call of this name joins it.
+
+        Raises:
+            InProgress, TooManyCalls: it isn't done; the same call later.
+            InvalidArgument, UnsupportedCapability: what was asked can't be.
+            VolumeExists: a volume of this name was made from other arguments.
+            CapacityExceeded: the model is larger than ``limit_bytes``.
+            SourceError: the source can't be resolved.
+            StoreUnusable: the registry fails.
+
+        """
+        request = VolumeRequest.of(
+            name=name,
+            parameters=parameters,
+            capabilities=capabilities,
+            required_bytes=required_bytes,
+            limit_bytes=limit_bytes,
+        )
+        check_ambient(request.spec, self._ambient_allow)
+        record = self._registry.get(request.volume_id)
+        if record is not None:
+            return _same(request, record)
+        return self._resolutions.join(request, secrets, timeout=timeout)
+
+    def _resolve(self, request: VolumeRequest, secrets: Mapping[str, str]) -> VolumeRecord:
+        spec = request.spec
+        with closing(self._open_source(spec, secrets)) as source:
+            return request.record(source.resolve(spec.source, Selection(spec.include, spec.exclude)))
+
+    def _keep(self, request: VolumeRequest, record: VolumeRecord) -> VolumeRecord:
+        try:
+            self._registry.put(record)
+        except VolumeExists:  # another process was faster, or this one between the look-up and the start
+            existing = self._registry.get(request.volume_id)
+            if existing is None:
+                raise
+            return _same(request, existing)
+        log.info(
+            "volume %s is %s, manifest %s: %d files, %d bytes",
+            record.volume_id, record.spec.source, record.manifest.digest, record.manifest.files, record.manifest.size,
+        )  # fmt: skip
+        return record
+
+    def delete(self, volume_id: str) -> None:
+        """Forget a volume, also one that is still being made; one that isn't known is no error.
+
+        Raises:
+            StoreUnusable: the registry fails.
+
+        """
+        self._resolutions.cancel(volume_id)
+        self._registry.delete(volume_id)
+
+    def get(self, volume_id: str) -> VolumeRecord:
+        """Return a volume.
+
+        Raises:
+            VolumeNotFound: there is none.
+            StoreUnusable: the registry fails, or the record is damaged.
+
+        """
+        record = self._registry.get(volume_id)
+        if record is None:
+            raise VolumeNotFound(f"no volume has the id {volume_id[:128]!r}")
+        return record
+
+    def page(self, *, token: str, limit: int) -> tuple[list[VolumeRecord], str]:
+        """Return volumes in the order of their ids, and the token of those that follow ("" at the end).
+
+        Volumes that come and go between two pages don't disturb the others. A damaged record is logged and left
+        out, so that it doesn't hide the rest.
+
+        Args:
+            token: of an earlier answer; "" to begin.
+            limit: at most so many; 0 for all.
+
+        Raises:
+            InvalidToken: the token is not one of ours.
+            InvalidArgument: the limit is below zero.
+            StoreUnusable: the registry fails.
+
+        """
+        if limit < 0:
+            raise InvalidArgument("max_entries", f"is {limit}: it counts entries, 0 for no limit")
+        ids = self._registry.ids(after=_id_of(token), limit=limit + 1 if limit else None)
+        here = ids[:limit] if limit else ids
+        found = (self._readable(volume_id) for volume_id in here)
+        return [record for record in found if record is not None], _token_of(here[-1]) if len(ids) > len(here) else ""
+
+    def _readable(self, volume_id: str) -> VolumeRecord | None:
+        try:
+            return self._registry.get(volume_id)
+        except StoreUnusable as error:
+            log.warning("volume %s is left out of the list: %s", volume_id, error)
+            return None
+
+    def validate(
+        self,
+        volume_id: str,
+        *,
+        capabilities: Sequence[Capability],
+        context: Mapping[str, str],
+        parameters: Mapping[str, str],
+    ) -> str:
+        """Tell why a volume can't do all that is asked; "" if it can.
+
+        Args:
+            volume_id: of the volume.
+            capabilities: at least one.
+            context: its volume_context as the caller knows it; empty if the caller doesn't say.
+            parameters: what it was made from, likewise.
+
+        Raises:
+            VolumeNotFound: there is no such volume.
+            InvalidArgument: there are no capabilities, or one has no access mode.
+            StoreUnusable: the registry fails.
+
+        """
+        record = self.get(volume_id)
+        try:
+            capability.check_all(capabilities)
+        except UnsupportedCapability as error:
+            return str(error)
+        own = {key: value for key, value in context.items() if key == SCHEMA_KEY or key in FIELDS}
+        if own and own != record.spec.context():
+            return f"the volume_context is not that of volume {volume_id}"
+        try:
+            if parameters and VolumeSpec.from_parameters(parameters) != record.spec:
+                return f"volume {volume_id} was made from other parameters"
+        except InvalidArgument as error:
+            return str(error)
+        return ""
+
+
+def _same(request: VolumeRequest, record: VolumeRecord) -> VolumeRecord:
+    difference = request.difference(record)
+    if difference:
+        raise VolumeExists(f"volume {request.name!r} exists with {difference}")
+    return record
+
+
+def _token_of(volume_id: str) -> str:
+    return _TOKEN + base64.urlsafe_b64encode(volume_id.encode(errors="surrogatepass")).decode()
+
+
+def _id_of(token: str) -> str:
+    if not token:
+        return ""
+    try:
+        volume_id = base64.urlsafe_b64decode(token.removeprefix(_TOKEN)).decode(errors="surrogatepass")
+    except (binascii.Error, ValueError):
+        volume_id = ""
+    if not volume_id or _token_of(volume_id) != token:  # base64 has several spellings: ours is the one
+        raise InvalidToken(f"the token {token[:80]!r} is not one of this driver's: begin the list anew")
+    return volume_id

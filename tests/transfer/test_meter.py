@@ -1,0 +1,94 @@
+import pytest
+
+from csi_model.transfer.meter import Meter
+
+MB = 1_000_000
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def meter(clock):
+    return Meter(100 * MB, 3, clock=clock)
+
+
+def flow(meter, clock, *, rate, seconds):
+    for _ in range(round(seconds * 10)):
+        clock.now += 0.1
+        meter.landed(round(rate / 10))
+
+
+def test_nothing_has_happened_at_first(meter):
+    progress = meter.progress()
+    assert (progress.total, progress.present, progress.fetched, progress.rate, progress.files) == (100 * MB, 0, 0, 0, 3)
+
+
+def test_what_landed_is_present_and_fetched(meter):
+    meter.landed(7)
+    assert (meter.progress().present, meter.progress().fetched, meter.progress().shared) == (7, 7, 0)
+
+
+def test_what_was_here_before_is_shared(meter):
+    meter.found(40)
+    meter.resumed(2)
+    meter.landed(5)
+    progress = meter.progress()
+    assert (progress.present, progress.fetched, progress.shared) == (47, 5, 42)
+
+
+def test_a_second_look_counts_nothing_twice(meter):
+    meter.found(40)
+    meter.landed(5)
+    meter.found(0)
+    meter.resumed(45)
+    assert (meter.progress().present, meter.progress().shared) == (45, 40)
+
+
+def test_present_never_exceeds_the_total(meter):
+    meter.landed(101 * MB)
+    assert meter.progress().present == 100 * MB
+
+
+def test_the_rate_is_that_of_the_last_seconds(meter, clock):
+    flow(meter, clock, rate=1 * MB, seconds=20)
+    flow(meter, clock, rate=3 * MB, seconds=6)
+    assert meter.progress().rate == pytest.approx(3 * MB, rel=0.05)
+
+
+def test_the_rate_is_known_soon(meter, clock):
+    flow(meter, clock, rate=2 * MB, seconds=1)
+    assert meter.progress().rate == pytest.approx(2 * MB, rel=0.05)
+
+
+def test_a_stall_brings_the_rate_to_zero(meter, clock):
+    flow(meter, clock, rate=2 * MB, seconds=20)
+    clock.now += 6
+    assert meter.progress().rate == 0
+
+
+def test_after_a_stall_the_rate_counts_the_stall(meter, clock):
+    clock.now += 20
+    meter.landed(20 * MB)
+    assert meter.progress().rate == pytest.approx(1 * MB)
+
+
+def test_retries_and_notes_are_told(meter):
+    meter.retried()
+    meter.note = "assembling"
+    assert (meter.progress().retries, meter.progress().note) == (1, "assembling")
+
+
+def test_elapsed_counts_from_the_beginning(meter, clock):
+    clock.now += 3
+    assert meter.elapsed() == pytest.approx(3)
