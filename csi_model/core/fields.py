@@ -187,7 +187,7 @@ that ends in `/**` matches what lies in the directory.
 
 There is no fall-back from one to another.
 
-- `auth: secret`: the keys of the call's CSI secret (`csi.storage.k8s.io/provisioner-secret-name` and
+- `auth: secret`: `accessKeyId`, `secretAccessKey` and, if there is one, `sessionToken` of the Secret (`csi.storage.k8s.io/provisioner-secret-name` and
   `csi.storage.k8s.io/node-stage-secret-name` with their namespaces name it).
 - `auth: ambient`: the driver's own role. Refused where the claim's own words are in `source` (`${…}`), unless a glob of
   the driver's setting `ambient_allow` covers the reference: otherwise whoever can make a claim could read all that

@@ -79,6 +79,7 @@ def _matches(steps: Sequence[Step], names: Sequence[str]) -> bool:
             step, name = step + 1, name + 1
         elif widened is not None:
             step, name = widened[0], widened[1] + 1
+            widened = (step, name)
         else:
             return False
     return all(rest is None for rest in steps[step:])

@@ -76,7 +76,7 @@ class Play:
         """Let a pod read what is published there."""
         started = time.monotonic()
         found = read_in_pod(target, expected, log=self._pod_log)
-        words = f"{found['files']} files, {bytes_text(found['bytes'])}"
+        words = f"{found['files']} file{'s' * (found['files'] != 1)}, {bytes_text(found['bytes'])}"
         if found["compared"]:
             words += f", all {found['compared']} tensors as made"
         elif found["tensors"]:

@@ -34,7 +34,7 @@ def report(console: Console, acts: Sequence[Act], *, own_model: bool) -> None:
     console.print(
         f"Once a node has a model, a pod waits {duration_text(warm.seconds)} for it instead of "
         f"{duration_text(cold.seconds)} ({cold.seconds / warm.seconds:,.0f} times less), and what revisions share is "
-        "fetched once. csi-model makes the copy before the pod starts and tells the scheduler where it is.",
+        "fetched once. The pod reads native files: nothing of csi-model sits between it and its page cache.",
         soft_wrap=True,
     )
     if own_model:

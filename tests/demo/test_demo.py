@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from csi_model.demo.s3server import S3Server
+from csi_model.demo.s3server_auth import Key
+
 SIZE = "24MB"
 _PATIENCE = 120.0  # seconds until a demo that hangs fails
 
 
-def start(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(tmp_path: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "csi_model", "demo", "--size", SIZE, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8", **variables},
     )
 
 
@@ -122,6 +125,20 @@ def test_a_source_that_cant_be_reached_is_one_line(tmp_path: Path) -> None:
     assert errors.startswith("csi-model: CreateVolume: UNAVAILABLE: ")
     assert errors.count("\n") == 1
     assert nothing_is_left(tmp_path)
+
+
+def test_a_model_of_ones_own_is_shown_with_ones_own_keys(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with S3Server(tmp_path_factory.mktemp("s3"), keys={"id": Key("word")}) as s3:
+        s3.create_bucket("mine")
+        s3.put("mine", "m/weights.bin", b"own" * 100_000)
+        source = ("--source", "s3://mine/m", "--endpoint", s3.url, "--auth", "secret")
+        code, said, errors = finish(start(tmp_path, *source, AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="word"))
+    assert code == 0, errors
+    assert "Read by mmap in another process: 1 file, 300 kB" in said
+    assert row(said, "second volume")["fetched"] == "0 B"
+    assert "word" not in said + errors
 
 
 def test_a_disk_that_is_too_small_is_told_first(tmp_path: Path) -> None:
