@@ -53,7 +53,7 @@ def make_venv() -> None:
         venv.create(VENV, with_pip=True, symlinks=True)
     except ImportError:
         if subprocess.call([sys.executable, "-m", "venv", "--without-pip", VENV]) != 0:
-            sys.exit("this Python has no venv module: install your distribution's python3 (Debian: apt-get install python3)")
+            sys.exit("this Python has no venv module: install all of python3 (Debian: apt-get install python3)")
         install_pip()
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from csi_model.demo.s3server import S3Server
 from csi_model.demo.s3server_auth import Key
@@ -51,7 +52,7 @@ class Driver:
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "Driver":
+    def start(self) -> Self:
         """Start, and wait until Probe is answered."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CSI"))}
         with self.log.open("ab") as log:
@@ -75,7 +76,7 @@ class Driver:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=_PATIENCE)
 
-    def __enter__(self) -> "Driver":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

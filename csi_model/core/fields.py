@@ -187,8 +187,9 @@ that ends in `/**` matches what lies in the directory.
 
 There is no fall-back from one to another.
 
-- `auth: secret`: `accessKeyId`, `secretAccessKey` and, if there is one, `sessionToken` of the Secret (`csi.storage.k8s.io/provisioner-secret-name` and
-  `csi.storage.k8s.io/node-stage-secret-name` with their namespaces name it).
+- `auth: secret`: `accessKeyId`, `secretAccessKey` and, if there is one, `sessionToken` of the Secret that
+  `csi.storage.k8s.io/provisioner-secret-name` and `csi.storage.k8s.io/node-stage-secret-name` name, with their
+  namespaces.
 - `auth: ambient`: the driver's own role. Refused where the claim's own words are in `source` (`${…}`), unless a glob of
   the driver's setting `ambient_allow` covers the reference: otherwise whoever can make a claim could read all that
   the driver can. In that setting `s3://models/*` covers `s3://models/qwen3-8b` and not `s3://models/a/b`;

@@ -118,4 +118,7 @@ class Source(ABC):
         """Give a Reader for a pinned Entry of this source; makes no request by itself."""
 
     def close(self) -> None:  # noqa: B027  (a source without connections has nothing to give back)
-        """Give connections back. Readers that are open must not be used afterwards."""
+        """Give connections back, also while others read: such reads fail soon. May be repeated.
+
+        Readers that are open must not be used afterwards.
+        """

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_model.core.treehash import CHUNK, chunk_count, chunk_digest, chunk_range, combine
+from csi_model.core import treehash
+from csi_model.core.treehash import chunk_count, chunk_digest, chunk_range, combine
 from csi_model.store.store import Store
 from csi_model.store.trees import EMPTY
 
@@ -91,10 +92,10 @@ def _chunk_digests(file: Path) -> Iterator[bytes]:
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         _bypass_cache(descriptor)
-        with mmap.mmap(-1, CHUNK) as buffer, memoryview(buffer) as view:
+        with mmap.mmap(-1, treehash.CHUNK) as buffer, memoryview(buffer) as view:
             offset = 0
-            count = CHUNK
-            while count == CHUNK:
+            count = treehash.CHUNK
+            while count == treehash.CHUNK:
                 count = _read_chunk(descriptor, view, offset)
                 if count:
                     yield chunk_digest(view[:count])
@@ -116,7 +117,7 @@ def _bypass_cache(descriptor: int) -> None:
 def _read_chunk(descriptor: int, view: memoryview, offset: int) -> int:
     """Read a chunk, or what is left of the file; direct reads come up short only at its end."""
     filled = 0
-    while filled < CHUNK:
+    while filled < treehash.CHUNK:
         count = os.preadv(descriptor, [view[filled:]], offset + filled)
         filled += count
         if count == 0 or count % mmap.PAGESIZE:

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from csi_model.core import treehash
 from csi_model.core.warmth import Progress
 
 _WINDOW = 5.0  # seconds: long enough to be steady, short enough to show a stall
@@ -74,11 +75,15 @@ class Meter:
                 present=present,
                 fetched=self._fetched,
                 shared=max(0, present - self._fetched),
-                rate=(self._fetched - before) / (now - start) if now > start else 0.0,
+                rate=(self._fetched - before) / (now - start) if now > start and self._tells_much() else 0.0,
                 files=self._files,
                 retries=self._retries,
                 note=self.note,
             )
+
+    def _tells_much(self) -> bool:
+        """Whether a rate can be told: on a slow link the small files land long before the first whole span."""
+        return self._fetched >= treehash.CHUNK or self._present >= self._total
 
     def _forget_before(self, moment: float) -> None:
         """Keep one sample from before the window, to measure from; called with the lock held."""

@@ -58,7 +58,7 @@ def test_it_outlives_the_call_that_waits(bench):
 def test_progress_is_told_while_it_runs(bench):
     bench.source._next.extend([("serve", None)] * 2)
     stall = bench.source.stall_next()
-    warmup, _ = bench.want()
+    bench.want()
     stall.reached.wait(PATIENCE)
     (running,) = bench.warmer.all()
     assert (running.progress().present, running.progress().total) == (2 * 65536, bench.manifest.size)
@@ -177,10 +177,9 @@ def test_an_old_warm_up_that_ends_late_leaves_the_new_one_alone(bench, monkeypat
 
 
 def test_if_the_rights_of_one_do_not_suffice_only_that_one_fails(bench):
-    poor = denied(bench.source)
-    poor._next.appendleft(("stall", stall := bench.source.stall_next()))
-    bench.source._next.clear()
-    poor._stalls.append(stall)
+    poor = like(bench.source)
+    stall = poor.stall_next()
+    poor.fail_next(SourceDenied("revoked"))
     warmup, _ = bench.want("poor", poor)
     stall.reached.wait(PATIENCE)
     bench.want("rich")
@@ -279,12 +278,11 @@ def test_words_of_one_volume_that_make_no_sense_fail_only_that_one(bench):
 @pytest.mark.parametrize("error", [SourceChanged("overwritten"), StoreFull("no room")])
 def test_an_error_that_is_nobodys_own_reaches_everybody_who_waits(bench, error):
     stall = bench.source.stall_next()
-    bench.source._next[0] = ("stall", stall)
+    bench.source.fail_next(error)
     warmup, _ = bench.want("a")
     stall.reached.wait(PATIENCE)
     bench.want("b")
     waiting = [begin(warmup.wait, volume, PATIENCE) for volume in ("a", "b")]
-    bench.source._next.append(("fail", error))
     stall.released.set()
     for answer in waiting:
         with pytest.raises(type(error)):

@@ -2,10 +2,10 @@
 
 from csi_model.core.globs import Selection
 from csi_model.core.reference import Reference
+from csi_model.node.warmer import Warmer
 from csi_model.settings import StoreSettings, TransferSettings, WarmerSettings
 from csi_model.store.store import Store
 from csi_model.transfer.engine import Engine
-from csi_model.node.warmer import Warmer
 from tests.fakes.source import FakeSource
 from tests.transfer.bringing import SMALL_CHUNK, content
 

@@ -38,7 +38,9 @@ def test_every_spec_of_an_advertised_capability_runs_and_passes(tmp_path, s3, mo
     with Driver(tmp_path) as driver:
         result = run_sanity(driver, s3, tmp_path)
     cases = list(ET.parse(tmp_path / "junit.xml").iter("testcase"))
-    skips = Counter(skip.get("message", "").removeprefix("skipped - ") for case in cases for skip in case.iter("skipped"))
+    skips = Counter(
+        skip.get("message", "").removeprefix("skipped - ") for case in cases for skip in case.iter("skipped")
+    )
     with capsys.disabled():
         print("\ncsi-sanity:", *re.findall(r"Ran \d+ of \d+ Specs.*|\d+ Passed.*", result.stdout), sep="\n  ")
         for reason, count in skips.most_common():

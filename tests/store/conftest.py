@@ -13,7 +13,6 @@ CHUNK = 4096
 def small_chunks(monkeypatch):
     """Files of a few pages have several chunks; a page is what direct I/O needs."""
     monkeypatch.setattr("csi_model.core.treehash.CHUNK", CHUNK)
-    monkeypatch.setattr("csi_model.store.scrub.CHUNK", CHUNK)
     return CHUNK
 
 

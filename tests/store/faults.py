@@ -25,7 +25,7 @@ class Faults:
     """Counts changes to the disk.
 
     Attributes:
-        steps: names of the changes that were made, in order.
+        steps: the changes that were made, in order: (name, file name).
         struck: whether the fault has happened.
 
     """
@@ -46,7 +46,7 @@ class Faults:
             if name in ("write", "pwrite"):  # died in the middle
                 change(args[0], bytes(args[1])[: len(args[1]) // 2], *args[2:])
             raise Crash
-        self.steps.append(name)
+        self.steps.append((name, _file_name(args)))
         return change(*args, **kwargs)
 
     @contextmanager
@@ -80,8 +80,16 @@ class Faults:
         return Libc
 
 
+def _file_name(args):
+    """The last part of the path that a change is about; where a rename or link goes."""
+    target = args[1] if len(args) > 1 and isinstance(args[1], (str, os.PathLike)) else args[0]
+    if isinstance(target, int):
+        target = pathlib.Path(f"/proc/self/fd/{target}").readlink()
+    return pathlib.Path(target).name
+
+
 def steps_of(action):
-    """Name the changes that an action makes to the disk."""
+    """Name the changes that an action makes to the disk, in order: (name, file name)."""
     faults = Faults()
     with faults.watching():
         action()

@@ -255,22 +255,42 @@ def test_a_hold_is_never_between_the_old_and_the_new(disk):
 
 
 def test_the_order_of_a_commit(shelf):
-    """Bytes, then what is known of them, then the rename, then its directory."""
+    """The bytes are durable before the ledger says so, all of it before the rename, and then the rename."""
     half_of_large(shelf.store)
+    digest = digest_of(content(LARGE.key, LARGE.size))
     steps = steps_of(lambda: bring_large(shelf.store))
-    visible = len(steps) - 1 - steps[::-1].index("rename")  # the last one throws the ingest away
-    blob = visible - 1 - steps[:visible][::-1].index("rename")
-    before, after = steps[:blob], steps[blob + 1 : visible]
-    assert before.index("fdatasync") < before.index("write") < before.index("fchmod")
-    assert before[before.index("fchmod") :].count("fsync") >= 1
-    assert after == ["fsync"]
+    order = [
+        ("pwrite", "data"), ("fdatasync", "data"), ("write", "ledger"), ("fdatasync", "ledger"), ("fchmod", "data"),
+        ("fsync", "data"), ("rename", f"{digest[2:]}.chunks"), ("rename", digest[2:]), ("fsync", digest[:2]),
+    ]  # fmt: skip
+    places = [len(steps) - 1 - steps[::-1].index(step) for step in order]
+    assert places == sorted(places)
 
 
-def test_the_order_of_an_assembly(shelf):
+def test_the_order_of_a_replaced_file(shelf):
+    steps = [name for name, _ in steps_of(lambda: put_hold(shelf.store))]
+    assert steps == ["create", "write", "fsync", "rename", "fsync"]
+
+
+@pytest.mark.parametrize("items", [SMALLS[:2], SMALLS])
+def test_the_order_of_a_batch(shelf, items):
+    """Every file is durable before the first is visible."""
+    steps = steps_of(lambda: bring_smalls(shelf.store, items))
+    blobs = {digest_of(content(item.key, item.size))[2:] for item in items}
+    first = min(place for place, (name, file) in enumerate(steps) if name == "rename" and file in blobs)
+    written = {file for name, file in steps if name == "pwrite"}
+    synced = {file for name, file in steps[:first] if name == "fsync"}
+    assert len(written) == len(items)
+    assert written <= synced or "syncfs" in [name for name, _ in steps[:first]]
+
+
+@pytest.mark.parametrize("manifest", [MODEL, WIDE])
+def test_the_order_of_an_assembly(shelf, manifest):
     """Everything in the tree is durable before it is visible, and then its rename is."""
-    bring_model(shelf.store)
-    shelf.store.save_manifest(MODEL)
-    steps = steps_of(lambda: shelf.store.assemble(MODEL))
-    assert steps[-3:] == ["utime", "rename", "fsync"]
-    assert steps.count("rename") == 1
-    assert "fsync" in steps[:-3]
+    bring_model(shelf.store, manifest)
+    shelf.store.save_manifest(manifest)
+    steps = steps_of(lambda: shelf.store.assemble(manifest))
+    assert steps[-2:] == [("rename", manifest.digest), ("fsync", "trees")]
+    synced = {file for name, file in steps if name == "fsync"}
+    copies = {item.path.rpartition("/")[2] for item in manifest.entries if item.size < 4096}
+    assert {"root", "index", *copies} <= synced or "syncfs" in [name for name, _ in steps]

@@ -115,6 +115,25 @@ def test_blobs_that_another_tree_has_stay(shelf):
     assert is_whole(shelf.store, second)
 
 
+def test_a_blob_stays_known_as_long_as_any_of_its_inodes_is_linked(shelf, monkeypatch):
+    link = os.link
+
+    def limited(source, target):
+        if Path(source).stat().st_nlink >= 2:
+            raise OSError(31, "Too many links")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", limited)
+    shared = entry("shared", 9_000)
+    first, second = (Manifest.of(ORIGIN, [shared, entry("own", 5_000, pin=pin, key=pin)]) for pin in ("v1", "v2"))
+    for manifest in (first, second):
+        stage(shelf.store, manifest)
+    shelf.store.retention.evict(first.digest)
+    assert shelf.store.find(ORIGIN, shared)
+    shelf.store.retention.evict(second.digest)
+    assert shelf.store.find(ORIGIN, shared) is None
+
+
 def test_what_eviction_would_free_counts_blobs_that_nobody_else_has(shelf):
     shared = entry("shared", 40_960)
     first, second = (Manifest.of(ORIGIN, [shared, entry("own", 8_192, pin=pin, key=pin)]) for pin in ("v1", "v2"))

@@ -1,9 +1,9 @@
 """What an earlier transfer wrote is not fetched again, and for piecewise checksums not even read again."""
 
 import contextlib
-import os
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -239,8 +239,12 @@ def test_a_model_larger_than_the_disk_is_refused_before_the_first_byte(tiny_disk
         assert (source.reads, buffers_back(engine)) == ([], QUICK.streams + QUICK.spare_buffers)
 
 
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_no_file_stays_open_after_a_transfer_that_failed(store):
     source = source_of({f"shard-{n}": content(2 * C, seed=n) for n in range(4)})
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     interrupt(store, source, manifest_of(source), after=5)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before

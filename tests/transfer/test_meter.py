@@ -20,7 +20,7 @@ def clock():
 
 @pytest.fixture
 def meter(clock):
-    return Meter(100 * MB, 3, clock=clock)
+    return Meter(1000 * MB, 3, clock=clock)
 
 
 def flow(meter, clock, *, rate, seconds):
@@ -31,7 +31,7 @@ def flow(meter, clock, *, rate, seconds):
 
 def test_nothing_has_happened_at_first(meter):
     progress = meter.progress()
-    assert (progress.total, progress.present, progress.fetched, progress.rate, progress.files) == (100 * MB, 0, 0, 0, 3)
+    assert (progress.total, progress.present, progress.fetched, progress.rate, progress.files) == (1000 * MB, 0, 0, 0, 3)
 
 
 def test_what_landed_is_present_and_fetched(meter):
@@ -56,19 +56,30 @@ def test_a_second_look_counts_nothing_twice(meter):
 
 
 def test_present_never_exceeds_the_total(meter):
-    meter.landed(101 * MB)
-    assert meter.progress().present == 100 * MB
+    meter.landed(1001 * MB)
+    assert meter.progress().present == 1000 * MB
 
 
 def test_the_rate_is_that_of_the_last_seconds(meter, clock):
-    flow(meter, clock, rate=1 * MB, seconds=20)
-    flow(meter, clock, rate=3 * MB, seconds=6)
-    assert meter.progress().rate == pytest.approx(3 * MB, rel=0.05)
+    flow(meter, clock, rate=10 * MB, seconds=20)
+    flow(meter, clock, rate=30 * MB, seconds=6)
+    assert meter.progress().rate == pytest.approx(30 * MB, rel=0.05)
 
 
 def test_the_rate_is_known_soon(meter, clock):
-    flow(meter, clock, rate=2 * MB, seconds=1)
-    assert meter.progress().rate == pytest.approx(2 * MB, rel=0.05)
+    flow(meter, clock, rate=20 * MB, seconds=1)
+    assert meter.progress().rate == pytest.approx(20 * MB, rel=0.05)
+
+
+def test_a_few_small_files_tell_no_rate(meter, clock):
+    flow(meter, clock, rate=1 * MB, seconds=1)
+    assert meter.progress().rate == 0
+
+
+def test_a_small_model_that_is_whole_tells_its_rate(clock):
+    meter = Meter(2 * MB, 1, clock=clock)
+    flow(meter, clock, rate=1 * MB, seconds=2)
+    assert meter.progress().rate == pytest.approx(1 * MB, rel=0.05)
 
 
 def test_a_stall_brings_the_rate_to_zero(meter, clock):

@@ -129,7 +129,7 @@ def test_a_flipped_bit_anywhere_is_found(data, algorithm, drawn):
 @pytest.mark.parametrize("algorithm", EVERY)
 def test_the_error_names_the_file_and_both_values(algorithm):
     wrong, right = content(CHUNK), flat(algorithm, b"other")
-    with pytest.raises(SourceCorrupt, match="model.safetensors") as caught:
+    with pytest.raises(SourceCorrupt, match=r"model\.safetensors") as caught:
         verify(wrong, right)
     assert right.value in str(caught.value)
     assert raw(algorithm, wrong).hex() in str(caught.value)
@@ -186,7 +186,9 @@ def test_real_chunks_and_s3_parts_fit(algorithm, monkeypatch):
     if algorithm is Algorithm.GIT_SHA1:
         verify(data, flat(algorithm, data))
     elif algorithm in (Algorithm.CRC32C, Algorithm.CRC64NVME):  # bit by bit would take minutes: check the cuts instead
-        verifier = verifier_for(entry_of(data, Checksum(algorithm, "0" * 2 * algorithm.size, ((part, 3), (len(data) - 3 * part, 1)))))
+        verifier = verifier_for(
+            entry_of(data, Checksum(algorithm, "0" * 2 * algorithm.size, ((part, 3), (len(data) - 3 * part, 1))))
+        )
         assert len(verifier.take(0, chunk_of(data, 0)).split(",")) == 4
     else:
         verify(data, composite(algorithm, data, part))

@@ -254,16 +254,16 @@ def test_a_registry_that_fails_is_told_and_the_next_call_lists_anew(controller: 
 
 
 def test_another_process_that_was_faster_wins(controller: Controller):
-    controller.source.gate.clear()
-    with pytest.raises(InProgress):
-        controller.make(timeout=0)
     other = Controller()
-    record = other.make(required_bytes=0)
+    record = other.make()
     other.close()
-    controller.registry.put(record)
-    controller.source.gate.set()
-    controller.settle()
-    assert controller.make() is record
+    controller.source.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(controller.make)
+        controller.wait_for_calls(1)
+        controller.registry.put(record)
+        controller.source.gate.set()
+        assert call.result(PATIENCE) is record
 
 
 def test_a_bug_in_a_source_reaches_the_caller_and_its_message_not_the_log(controller: Controller, caplog):

@@ -1,0 +1,23 @@
+"""``csi-model serve`` with two streams that makes every chunk durable at once, so that a test knows what a kill costs.
+
+python -m tests.node.eager_driver ENDPOINT STORE REGISTRY
+"""
+
+import sys
+from pathlib import Path
+
+from csi_model.cli.daemon import Plan, run
+from csi_model.settings import Settings, StoreSettings, TransferSettings
+
+
+def main():
+    endpoint, store, registry = sys.argv[1:]
+    settings = Settings(
+        store=StoreSettings(Path(store), high_watermark=1.0, low_watermark=1.0),
+        transfer=TransferSettings(streams=2, spare_buffers=1, checkpoint_bytes=1),
+    )
+    sys.exit(run(Plan(mode="all", endpoint=endpoint, node_id="node-1", registry=Path(registry), settings=settings)))
+
+
+if __name__ == "__main__":
+    main()
