@@ -14,7 +14,7 @@ from csi_model.errors import MountFailed
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000  # include/uapi/linux/sched.h
-_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 _SELF = Path("/proc/self")
 _SYSCTLS = Path("/proc/sys")
 
@@ -43,7 +43,7 @@ def enter() -> None:
         raise MountFailed(f"can't enter a mount namespace with {threads} threads running: do it before any is started")
     try:
         _unshare()
-        _checked(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+        _make_private()
         _try_a_mount()
     except OSError as error:
         code = error.errno or 0
@@ -88,6 +88,35 @@ def _unshare() -> None:
     (_SELF / "setgroups").write_text("deny")  # the kernel wants it before an unprivileged gid_map
     (_SELF / "uid_map").write_text(f"0 {uid} 1")
     (_SELF / "gid_map").write_text(f"0 {gid} 1")
+
+
+def _make_private() -> None:
+    """Keep what is mounted in here from showing elsewhere, and the other way round."""
+    try:
+        _mount(None, "/", _MS_REC | _MS_PRIVATE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _leave_chroot_for_its_copy()
+        _mount(None, "/", _MS_REC | _MS_PRIVATE)
+
+
+def _leave_chroot_for_its_copy() -> None:
+    """In a chroot ``/`` is no mount point, so it has no propagation to set: bind it elsewhere and use that as root.
+
+    Elsewhere is ``/proc``, the one place that is surely a mount of its own. It is made private first, as a mount on it
+    would show outside otherwise; the copy has a ``/proc`` of its own.
+    """
+    here = Path.cwd()
+    _mount(None, "/proc", _MS_PRIVATE)
+    _mount("/", "/proc", _MS_BIND | _MS_REC)
+    os.chroot("/proc")
+    os.chdir(here)
+
+
+def _mount(source: str | None, target: str, flags: int) -> None:
+    place = source.encode() if source else None
+    _checked(_libc.mount(place, target.encode(), None, ctypes.c_ulong(flags), None))
 
 
 def _try_a_mount() -> None:
