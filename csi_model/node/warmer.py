@@ -84,6 +84,7 @@ class Warmup:
             self._cancel_grace()
             self._failures.pop(volume_id, None)
             self._wanters[volume_id] = open_source
+            self._changed.notify_all()
             return True
 
     def leave(self, volume_id: str, grace: float) -> None:

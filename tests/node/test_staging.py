@@ -108,9 +108,11 @@ def test_unstaging_during_staging_answers_at_once(slow):
 def test_a_call_whose_volume_was_unstaged_meanwhile_does_not_say_it_is_staged(node):
     mine, other = node.create("a"), node.create("b")
     stall = node.source.stall_next()
-    waiting, keeping = begin(lambda: node.stage(mine)), begin(lambda: node.stage(other))
-    while node.hold(other) is None or node.hold(mine) is None:
-        stall.reached.wait(PATIENCE)
+    waiting = begin(lambda: node.stage(mine))
+    stall.reached.wait(PATIENCE)
+    with pytest.raises(InProgress):
+        node.stage(other, timeout=0.0)
+    keeping = begin(lambda: node.stage(other))
     node.unstage(mine)
     stall.released.set()
     with pytest.raises(InProgress):
@@ -234,9 +236,10 @@ def test_secrets_reach_the_source_and_no_disk(node):
 
 def test_bad_secrets_of_one_volume_do_not_fail_another_of_the_same_model(node):
     poor, rich = node.create("poor", auth=Auth.SECRET), node.create("rich", auth=Auth.SECRET)
-    both_want, real_open = threading.Event(), node._open_source
+    poor_is_first, both_want, real_open = threading.Event(), threading.Event(), node._open_source
 
     def open_source(spec, secrets):
+        poor_is_first.set()
         both_want.wait(PATIENCE)
         if secrets["key"] != "good":
             raise SourceUnauthenticated("unknown key")
@@ -244,10 +247,16 @@ def test_bad_secrets_of_one_volume_do_not_fail_another_of_the_same_model(node):
 
     node.agent._staging._open_source = open_source
     failing = begin(lambda: node.stage(poor, secrets={"key": "bad"}))
+    poor_is_first.wait(PATIENCE)
+    real_want = node.agent.warmer.want
+
+    def want(*arguments):
+        answer = real_want(*arguments)
+        both_want.set()
+        return answer
+
+    node.agent.warmer.want = want
     going = begin(lambda: node.stage(rich, secrets={"key": "good"}))
-    while node.hold(rich) is None or node.hold(poor) is None:
-        both_want.wait(0)
-    both_want.set()
     with pytest.raises(SourceUnauthenticated):
         failing.result(PATIENCE)
     going.result(PATIENCE)
@@ -397,6 +406,20 @@ def test_a_volume_that_was_unstaged_before_it_could_be_resumed_is_not(node):
     holds.all = all_then_unstaged
     node.agent._staging.resume()
     assert node.warmup(volume) is None
+
+
+def test_a_volume_can_not_be_unstaged_in_the_middle_of_being_resumed(node, monkeypatch):
+    monkeypatch.setattr("csi_model.node.locks._PATIENCE", 0.0)
+    volume = half_staged(node)
+    real, refused = node.agent.warmer.want, []
+
+    def want(*arguments):
+        refused.append(begin(node.unstage, volume).exception(PATIENCE))
+        return real(*arguments)
+
+    node.agent.warmer.want = want
+    node.agent._staging.resume()
+    assert [type(error) for error in refused] == [InProgress]
 
 
 def test_a_lost_copy_is_fetched_again_by_the_next_call(node):

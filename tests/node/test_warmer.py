@@ -131,6 +131,24 @@ def test_a_grace_that_ended_late_does_not_stop_what_is_wanted_again(bench):
     assert warmup.wait("b", PATIENCE)
 
 
+def test_whoever_comes_back_while_nobodys_rights_are_left_is_noticed_at_once(bench):
+    gate, waiting = threading.Event(), threading.Event()
+
+    def open_poor():
+        gate.wait(PATIENCE)
+        return denied(bench.source)
+
+    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor)
+    bench.leave("a")
+    real = warmup._changed.wait
+    warmup._changed.wait = lambda timeout=None: waiting.set() or real(timeout)
+    gate.set()
+    assert waiting.wait(PATIENCE)
+    again, started = bench.want("b")
+    assert (again is warmup, started) == (True, False)
+    assert again.wait("b", PATIENCE)
+
+
 def test_whoever_comes_after_it_was_told_to_stop_starts_a_new_one(bench):
     stall = bench.source.stall_next()
     old, _ = bench.want("a")

@@ -230,6 +230,22 @@ def test_others_who_fill_the_disk_stop_the_transfer_until_there_is_room(tiny_dis
         assert (here(store, manifest), {path for path, _, _ in source.reads}) == (files, {"b"})
 
 
+def test_when_others_fill_the_disk_what_nothing_holds_makes_room(tiny_disk):
+    old, new = source_of({"old": content(16 * C, seed=7)}), source_of({"a": content(16 * C), "b": content(15 * C)})
+    stall = new.stall_next()
+    with contextlib.closing(Store(StoreSettings(tiny_disk / "store", high_watermark=1.0, low_watermark=1.0))) as store:
+        engine = engine_on(store, ONE_STREAM)
+        bring(engine, manifest_of(old), old)
+        store.assemble(manifest_of(old))
+        answer = begin(bring, engine, manifest_of(new), new)
+        stall.reached.wait()
+        (tiny_disk / "filler").write_bytes(bytes(1_400_000))
+        stall.released.set()
+        answer.result(30)
+        assert sorted(here(store, manifest_of(new))) == ["a", "b"]
+        assert store.tree(manifest_of(old).digest) is None
+
+
 def test_a_model_larger_than_the_disk_is_refused_before_the_first_byte(tiny_disk):
     source = source_of({"a": content(80 * C)})
     with contextlib.closing(Store(StoreSettings(tiny_disk / "store"))) as store:

@@ -31,7 +31,13 @@ def flow(meter, clock, *, rate, seconds):
 
 def test_nothing_has_happened_at_first(meter):
     progress = meter.progress()
-    assert (progress.total, progress.present, progress.fetched, progress.rate, progress.files) == (1000 * MB, 0, 0, 0, 3)
+    assert (progress.total, progress.present, progress.fetched, progress.rate, progress.files) == (
+        1000 * MB,
+        0,
+        0,
+        0,
+        3,
+    )
 
 
 def test_what_landed_is_present_and_fetched(meter):
