@@ -51,7 +51,7 @@ class TransferSettings:
     spare_buffers: int = 2
     """Buffers beyond one per stream, for chunks that wait for their turn at a hash that needs bytes in order."""
 
-    checkpoint_bytes: int = 256 * MIB
+    checkpoint_bytes: int = 64 * MIB
     """Bytes of one file between two fdatasync calls: what a crash can cost at most, per file being fetched."""
 
     attempts: int = 6

@@ -23,6 +23,7 @@ DEBIAN = "kernel.unprivileged_userns_clone"
 MAXIMUM = "user.max_user_namespaces"
 
 _entered = False  # a property of the process, so a global of it; fork inherits both the flag and the namespace
+_left_chroot = False  # likewise
 
 
 def enter() -> None:
@@ -49,29 +50,50 @@ def enter() -> None:
         code = error.errno or 0
         raise MountFailed(
             f"can't mount in a namespace of our own: {os.strerror(code)} ({errno.errorcode.get(code, '?')}); "
-            + advice(code, _switches())
+            + advice(code, _switches(), chrooted=in_chroot())
         ) from error
     _entered = True
 
 
-def advice(code: int, switches: Mapping[str, str]) -> str:
+def advice(code: int, switches: Mapping[str, str], *, chrooted: bool = False) -> str:
     """Say what to do about a refusal.
 
     Args:
         code: the errno.
         switches: the sysctls APPARMOR, DEBIAN and MAXIMUM with their values, as far as the kernel has them.
+        chrooted: whether ``/`` is no mount point.
 
     """
-    if switches.get(DEBIAN) == "0":
-        return f"unprivileged user namespaces are off: run `sysctl {DEBIAN}=1`, or run this as root"
-    if switches.get(MAXIMUM) == "0":
-        return f"user namespaces are off: raise `sysctl {MAXIMUM}`, or run this as root"
-    if code in (errno.ENOSPC, errno.EUSERS):
-        return f"there are too many namespaces: raise `sysctl {MAXIMUM}` and `user.max_mnt_namespaces`, or run as root"
-    if switches.get(APPARMOR) not in (None, "0"):
-        return f"AppArmor restricts unprivileged user namespaces: run `sysctl {APPARMOR}=0`, or run this as root"
-    if code in (errno.EINVAL, errno.ENOSYS):
-        return "this kernel has no user namespaces: run this as root"
+    restricted = switches.get(APPARMOR) not in (None, "0")
+    cases = (
+        (
+            switches.get(DEBIAN) == "0",
+            f"unprivileged user namespaces are off: run `sysctl {DEBIAN}=1`, or run this as root",
+        ),
+        (
+            switches.get(MAXIMUM) == "0",
+            f"user namespaces are off: raise `sysctl {MAXIMUM}`, or run this as root",
+        ),
+        (
+            code in (errno.ENOSPC, errno.EUSERS),
+            f"there are too many namespaces: raise `sysctl {MAXIMUM}` and `user.max_mnt_namespaces`, or run as root",
+        ),
+        (
+            restricted,
+            f"AppArmor restricts unprivileged user namespaces: run `sysctl {APPARMOR}=0`, or run this as root",
+        ),
+        (
+            chrooted and code == errno.EPERM,
+            "this is a chroot, where the kernel gives nobody a user namespace: run this as root",
+        ),
+        (
+            code in (errno.EINVAL, errno.ENOSYS),
+            "this kernel has no user namespaces: run this as root",
+        ),
+    )
+    for applies, text in cases:
+        if applies:
+            return text
     return (
         "something forbids it, in a container usually its seccomp profile: give the container CAP_SYS_ADMIN and an "
         "unconfined seccomp profile, or run this outside as root"
@@ -107,11 +129,13 @@ def _leave_chroot_for_its_copy() -> None:
     Elsewhere is ``/proc``, the one place that is surely a mount of its own. It is made private first, as a mount on it
     would show outside otherwise; the copy has a ``/proc`` of its own.
     """
+    global _left_chroot  # noqa: PLW0603 - see above
     here = Path.cwd()
     _mount(None, "/proc", _MS_PRIVATE)
     _mount("/", "/proc", _MS_BIND | _MS_REC)
     os.chroot("/proc")
     os.chdir(here)
+    _left_chroot = True
 
 
 def _mount(source: str | None, target: str, flags: int) -> None:
@@ -125,6 +149,12 @@ def _try_a_mount() -> None:
         place = os.fsencode(directory)
         _checked(_libc.mount(b"tmpfs", place, b"tmpfs", ctypes.c_ulong(0), b"size=4k"))
         _checked(_libc.umount2(place, 0))
+
+
+def in_chroot() -> bool:
+    """Tell whether this process began where ``/`` is no mount point: no line of mountinfo names it (fifth field)."""
+    lines = (_SELF / "mountinfo").read_text(errors="replace").splitlines()
+    return _left_chroot or not any(line.split(" ")[4] == "/" for line in lines)
 
 
 def _switches() -> dict[str, str]:

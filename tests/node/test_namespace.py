@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_model.node.linux_mounts import LinuxMounts
-from csi_model.node.namespace import APPARMOR, DEBIAN, MAXIMUM, advice
+from csi_model.node.namespace import APPARMOR, DEBIAN, MAXIMUM, advice, in_chroot
 
 ROOT = Path(__file__).parents[2]
 PR_SET_DUMPABLE = 4
@@ -28,9 +28,14 @@ START = """
 
 
 def as_nobody() -> str:
-    """What makes a child a stranger without rights; nothing where we are one already (in a user namespace)."""
+    """What makes a child a stranger without rights; nothing where we are one already (in a user namespace).
+
+    Nor in a chroot, where the kernel gives nobody a user namespace (user_namespaces(7), EPERM).
+    """
     uids = Path("/proc/self/uid_map").read_text().split()
-    return textwrap.dedent(NOBODY) if os.geteuid() == 0 and int(uids[2]) > 65534 else ""
+    if os.geteuid() != 0 or int(uids[2]) <= 65534 or in_chroot():
+        return ""
+    return textwrap.dedent(NOBODY)
 
 
 def child(*parts: str) -> subprocess.Popen[str]:
@@ -172,3 +177,7 @@ def test_a_refusal_says_why_and_what_to_do(mounts: LinuxMounts):
 def test_advice_names_the_switch(code: int, switches: dict[str, str], told: str):
     assert told in advice(code, switches)
     assert "root" in advice(code, switches)
+
+
+def test_advice_knows_a_chroot():
+    assert "chroot" in advice(errno.EPERM, {APPARMOR: "0"}, chrooted=True)

@@ -2,6 +2,7 @@
 
 from csi_model.core.globs import Selection
 from csi_model.core.reference import Reference
+from csi_model.errors import SourceDenied
 from csi_model.node.warmer import Warmer
 from csi_model.settings import StoreSettings, TransferSettings, WarmerSettings
 from csi_model.store.store import Store
@@ -55,3 +56,10 @@ class Bench:
 def like(source):
     """Return another way to the same model, with its own failures."""
     return FakeSource(source.files)
+
+
+def denied(source, message="revoked"):
+    """Return another way to the model whose rights don't suffice."""
+    other = like(source)
+    other.fail_next(SourceDenied(message), times=99)
+    return other
