@@ -66,8 +66,9 @@ class NodeAgent:
         self.warmer = Warmer(store, Engine(store, settings.transfer), settings.warmer)
         locks = VolumeLocks()
         self._staging = Staging(
-            store, self.warmer, lookup=lookup, open_source=open_source, locks=locks, settings=settings.warmer
-        )
+            store, self.warmer, lookup=lookup, open_source=open_source, locks=locks,
+            is_mounted=lambda path: Path(path) in mounts.table(), settings=settings.warmer,
+        )  # fmt: skip
         self._publishing = Publishing(store, mounts, staging=self._staging, locks=locks)
         self._closing = threading.Event()
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)

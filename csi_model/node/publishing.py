@@ -74,7 +74,8 @@ class Publishing:
         known = hold.targets.get(str(target))
         if known is not None and known != wanted:
             raise VolumeExists(f"volume {hold.volume_id} is published at {target} already with other arguments")
-        if self._store.layout.in_use(live.root) != hold.manifest:
+        # A copy that was withdrawn as damaged lies in the trash under its name and a suffix; the pod keeps it.
+        if (self._store.layout.in_use(live.root) or "").partition(".")[0] != hold.manifest:
             raise VolumeExists(f"something else is mounted at {target}: unmount it")
         if not live.read_only:
             raise MountFailed(f"{target} is mounted writable, which this driver never does: unmount it")

@@ -19,6 +19,7 @@ from csi_model.errors import (
     InvalidArgument,
     NotStaged,
     StoreUnusable,
+    TargetInUse,
     VolumeExists,
     VolumeNotFound,
 )
@@ -45,6 +46,7 @@ class Staging:
         lookup: the registry's record of a volume, None if there is none; asked only when there is no hold yet.
         open_source: opens a volume's source with the given CSI secrets.
         locks: shared with publishing.
+        is_mounted: whether a path is a live mount.
         settings: how long a call waits.
 
     """
@@ -57,6 +59,7 @@ class Staging:
         lookup: Lookup,
         open_source: OpenSource,
         locks: VolumeLocks,
+        is_mounted: Callable[[str], bool],
         settings: WarmerSettings,
     ) -> None:
         self._store = store
@@ -64,6 +67,7 @@ class Staging:
         self._lookup = lookup
         self._open_source = open_source
         self._locks = locks
+        self._is_mounted = is_mounted
         self._settings = settings
 
     def stage(self, request: StageRequest, *, timeout: float) -> None:
@@ -86,9 +90,10 @@ class Staging:
 
         """
         with self._locks.of(request.volume_id):
-            hold, manifest = self._hold(request)
+            hold = self._hold(request)
             if self._settle(hold):
                 return
+            manifest = self._manifest(hold)
             spec = VolumeSpec.from_context(hold.context)
             open_source = partial(self._open_source, spec, dict(request.secrets))
             warmup, started = self._warmer.want(manifest, hold.volume_id, open_source)
@@ -116,7 +121,7 @@ class Staging:
                 self._store.trees.pin(hold.manifest)
         return True
 
-    def _hold(self, request: StageRequest) -> tuple[Hold, Manifest]:
+    def _hold(self, request: StageRequest) -> Hold:
         capability.check(request.capability)
         hold = self._store.holds.get(request.volume_id)
         if hold is None:
@@ -125,15 +130,19 @@ class Staging:
         if hold.staging_path != _text(request.staging_path):
             hold = replace(hold, staging_path=_text(request.staging_path))
             self._put(hold)
+        return hold
+
+    def _manifest(self, hold: Hold) -> Manifest:
+        """Return the Revision of a held volume; read only when it has to be staged, as it can be long."""
         manifest = self._store.manifest(hold.manifest)
         if manifest is None:
-            manifest = self._record(request.volume_id).manifest
+            manifest = self._record(hold.volume_id).manifest
             if manifest.digest != hold.manifest:
-                raise StoreUnusable(f"volume {request.volume_id} is held as another revision than its record says")
+                raise StoreUnusable(f"volume {hold.volume_id} is held as another revision than its record says")
             self._store.save_manifest(manifest)
-        return hold, manifest
+        return manifest
 
-    def _new_hold(self, request: StageRequest) -> tuple[Hold, Manifest]:
+    def _new_hold(self, request: StageRequest) -> Hold:
         VolumeSpec.from_context(request.context)
         record = self._record(request.volume_id)
         context = record.spec.context()
@@ -153,7 +162,7 @@ class Staging:
             since=time.time(),
         )
         self._put(hold)
-        return hold, record.manifest
+        return hold
 
     def _record(self, volume_id: str) -> VolumeRecord:
         record = self._lookup(volume_id)
@@ -171,11 +180,17 @@ class Staging:
         Answers at once also while the volume is being staged. Another volume at the same path, or this volume at
         another path, is left alone.
 
+        Raises:
+            TargetInUse: it is still published.
+
         """
         with self._locks.of(volume_id):
             hold = self._store.holds.get(volume_id)
             if hold is not None and hold.staging_path != _text(staging_path):
                 return
+            live = [target for target in hold.targets if self._is_mounted(target)] if hold is not None else []
+            if live:  # without the hold nobody would know whose target it is
+                raise TargetInUse(f"volume {volume_id} is still published at {live[0]}: unpublish it first")
             self._drop(volume_id)
 
     def _release(self, volume_id: str) -> None:

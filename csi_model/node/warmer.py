@@ -11,7 +11,14 @@ from contextlib import closing
 
 from csi_model.core.manifest import Manifest
 from csi_model.core.units import bytes_text, duration_text
-from csi_model.errors import CsiModelError, InProgress, SourceDenied, SourceUnauthenticated, VolumeSpecError
+from csi_model.errors import (
+    CsiModelError,
+    InProgress,
+    SourceCorrupt,
+    SourceDenied,
+    SourceUnauthenticated,
+    VolumeSpecError,
+)
 from csi_model.node.warmup import Opener, Warmup
 from csi_model.settings import WarmerSettings
 from csi_model.store.base import StagingStore
@@ -21,6 +28,8 @@ from csi_model.transfer.fetching import Stopped
 log = logging.getLogger(__name__)
 _OWN_FAULTS = (SourceDenied, SourceUnauthenticated, VolumeSpecError)
 """Errors that come from one volume's rights or words; another volume of the same Revision may fare better."""
+_REFETCHES = 1
+"""Times that a warm-up fetches damaged files anew before it calls the source corrupt: a bit may flip on the way."""
 
 
 class Warmer:
@@ -109,7 +118,8 @@ class Warmer:
         try:
             self._bring(warmup)
         except Stopped:
-            error = InProgress("the warm-up was stopped because nobody wanted it any more; the next call resumes it")
+            why = "the node's agent is stopping" if self._closed else "nobody wanted it any more"
+            error = InProgress(f"the warm-up was stopped because {why}; the next call goes on where it stopped")
         except BaseException as failure:  # noqa: BLE001 - it is told to everybody who waits
             error = failure
         self._report(warmup, error)
@@ -122,12 +132,18 @@ class Warmer:
 
     def _bring(self, warmup: Warmup) -> None:
         manifest = warmup.manifest
+        refetches = _REFETCHES
         with self._store.wanted(manifest):
             while self._store.tree(manifest.digest) is None:
                 volume_id, open_source = warmup.next_wanter()
                 try:
                     with closing(open_source()) as source:
                         self._engine.bring(manifest, source, warmup.meter, warmup.stop)
+                except SourceCorrupt as error:
+                    if refetches == 0:
+                        raise
+                    refetches -= 1  # what was damaged is thrown away already, so the next pass fetches it anew
+                    log.warning("revision %s: %s", manifest.digest[:12], error)
                 except _OWN_FAULTS as error:
                     warmup.fail(volume_id, open_source, error)
                 else:

@@ -17,6 +17,8 @@ _CAPABILITIES = (_RPC.STAGE_UNSTAGE_VOLUME, _RPC.GET_VOLUME_STATS, _RPC.SINGLE_N
 TOPOLOGY_KEY = "csi-model.io/node"
 WAITING = 64
 """NodeStageVolume calls that wait at once: more than the pods that a node starts together."""
+BRIEF = 128
+"""Publish, unpublish and unstage calls at once: each is a few system calls, but a disk can make them slow."""
 _MAX_NODE_ID_BYTES = 256  # CSI spec, NodeGetInfoResponse.node_id
 
 
@@ -27,18 +29,20 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         verbs: what it all rests on.
         node_id: the node's name.
         waiting: NodeStageVolume calls that may wait at once.
+        brief: publish, unpublish and unstage calls that may run at once.
 
     Raises:
         InvalidArgument: the node's name is empty or longer than CSI allows.
 
     """
 
-    def __init__(self, verbs: NodeVerbs, *, node_id: str, waiting: int = WAITING) -> None:
+    def __init__(self, verbs: NodeVerbs, *, node_id: str, waiting: int = WAITING, brief: int = BRIEF) -> None:
         if not 0 < len(node_id.encode()) <= _MAX_NODE_ID_BYTES:
             raise InvalidArgument("node id", f"{node_id[:80]!r} has to have 1 to {_MAX_NODE_ID_BYTES} bytes")
         self._verbs = verbs
         self._node_id = node_id
         self._slots = Slots("NodeStageVolume", waiting)
+        self._brief = Slots("node", brief)
 
     def NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest, context: Any) -> csi_pb2.NodeStageVolumeResponse:
         asked = messages.stage_request(request)
@@ -51,7 +55,9 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeUnstageVolumeRequest, context: Any
     ) -> csi_pb2.NodeUnstageVolumeResponse:
         volume_id = messages.required("volume_id", request.volume_id)
-        self._verbs.unstage(volume_id, messages.path_of("staging_target_path", request.staging_target_path))
+        path = messages.path_of("staging_target_path", request.staging_target_path)
+        with self._brief.take():
+            self._verbs.unstage(volume_id, path)
         return csi_pb2.NodeUnstageVolumeResponse()
 
     def NodePublishVolume(
@@ -63,14 +69,17 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             raise NotStaged(
                 f"staging_target_path: is missing, so volume {asked.volume_id!r} isn't staged: stage it first"
             )
-        self._verbs.publish(asked)
+        with self._brief.take():
+            self._verbs.publish(asked)
         return csi_pb2.NodePublishVolumeResponse()
 
     def NodeUnpublishVolume(
         self, request: csi_pb2.NodeUnpublishVolumeRequest, context: Any
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
         volume_id = messages.required("volume_id", request.volume_id)
-        self._verbs.unpublish(volume_id, messages.path_of("target_path", request.target_path))
+        path = messages.path_of("target_path", request.target_path)
+        with self._brief.take():
+            self._verbs.unpublish(volume_id, path)
         return csi_pb2.NodeUnpublishVolumeResponse()
 
     def NodeGetVolumeStats(

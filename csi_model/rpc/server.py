@@ -16,9 +16,9 @@ from csi_model.rpc.interceptors import CallInterceptor
 from csi_model.rpc.node import NodeService
 from csi_model.rpc.sockets import owner_only, remove_stale, socket_path
 
-WORKERS = 128
-"""Threads for calls: more than all that may wait (64 NodeStageVolume, 32 CreateVolume), so that 32 are always left for
-calls that answer at once. They are started when needed."""
+WORKERS = 256
+"""Threads for calls: more than all that may wait for something (64 NodeStageVolume, 32 CreateVolume, 128 brief calls of
+the node on a slow disk), so that 32 are always left for Probe and its like. They are started when needed."""
 _OPTIONS = (("grpc.so_reuseport", 0),)
 # Nothing that closes connections by age or idleness: external-provisioner exits when it loses its connection. And no
 # maximum_concurrent_rpcs: it answers RESOURCE_EXHAUSTED, which makes external-provisioner choose another node.

@@ -105,13 +105,18 @@ class NodeVerbs(Protocol):
         """
 
     def unstage(self, volume_id: str, staging_path: Path) -> None:
-        """Undo :meth:`stage`, also while it runs; what isn't staged is no error."""
+        """Undo :meth:`stage`, also while it runs; what isn't staged is no error.
+
+        Raises:
+            TargetInUse: the volume is still published.
+
+        """
 
     def publish(self, request: PublishRequest) -> None:
         """Show a staged volume, read-only, at a target path.
 
         Raises:
-            NotStaged: :meth:`stage` hasn't succeeded for this volume at this staging path.
+            NotStaged: :meth:`stage` hasn't succeeded for this volume.
             VolumeExists: published at this target with other arguments.
             TargetInUse: the access mode allows one target, and there is another.
             MountFailed: the kernel refused.

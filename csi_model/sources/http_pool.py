@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, socket
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -125,7 +125,9 @@ class Connection:
         sock = self.http.sock
         if sock is not None:
             try:
-                sock.shutdown(SHUT_RDWR)
+                # Not SSLSocket's own shutdown: it forgets the session first, and the reader would be given the
+                # encrypted bytes that the kernel still has, as if they were the object's.
+                socket.shutdown(sock, SHUT_RDWR)
             except OSError:
                 return  # it is closed or reset already
 

@@ -91,11 +91,13 @@ def make_client(access: Access, bucket: str, limits: HttpLimits) -> Any:
     with _session_lock:
         session = Session(session_vars=variables)
         session.register_component("data_loader", _loader())
-        if variables is None and session.get_credentials() is None:
-            raise SourceUnauthenticated(
-                "auth is 'ambient', but the driver has no credentials of its own: give its service account a role, or "
-                "set auth to secret"
-            )
+    # Outside the lock: this may ask a metadata service that doesn't answer, and other volumes don't care.
+    if variables is None and session.get_credentials() is None:
+        raise SourceUnauthenticated(
+            "auth is 'ambient', but the driver has no credentials of its own: give its service account a role, or "
+            "set auth to secret"
+        )
+    with _session_lock:
         try:
             return session.create_client(
                 "s3",

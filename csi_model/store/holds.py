@@ -68,7 +68,11 @@ class Hold:
 
 
 class Holds:
-    """All holds of a store, in memory and on disk. Methods raise OSError; the store translates."""
+    """All holds of a store, in memory and on disk. Methods raise OSError; the store translates.
+
+    Whoever changes a hold has its volume's lock. Files are written outside the lock of this class, so that volumes
+    don't wait for each other's disk, and nobody who only reads waits for any.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -79,7 +83,7 @@ class Holds:
         for path in layout.holds.iterdir():
             try:
                 hold = _parse(path.read_bytes())
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
                 self.unreadable.add(path.name)
                 continue
             if path == layout.hold(hold.volume_id):
@@ -98,8 +102,8 @@ class Holds:
     def put(self, hold: Hold) -> None:
         """Write a hold; durable when this returns."""
         path = self._layout.hold(hold.volume_id)
+        write_file(path, _render(hold), scratch=self._layout.assembly)
         with self._lock:
-            write_file(path, _render(hold), scratch=self._layout.assembly)
             self._holds[hold.volume_id] = hold
             self.unreadable.discard(path.name)
 
@@ -114,8 +118,9 @@ class Holds:
         with self._lock:
             if volume_id not in self._holds and path.name not in self.unreadable:
                 return None
-            path.unlink(missing_ok=True)
-            fsync_directory(path.parent)
+        path.unlink(missing_ok=True)
+        fsync_directory(path.parent)
+        with self._lock:
             self.unreadable.discard(path.name)
             return self._holds.pop(volume_id, None)
 

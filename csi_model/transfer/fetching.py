@@ -50,6 +50,8 @@ def fetch(
             stop.wait(_pause(error, attempt, settings))
             retried()
         else:
+            if stop.is_set():  # the source may have been closed during the read: what it gave then isn't trusted
+                raise Stopped
             return
 
 

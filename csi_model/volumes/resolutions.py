@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 MAX_RUNNING = 64
 """Listings at once, those that were cancelled and haven't noticed yet included."""
+_NEWS = 60.0  # seconds for which a failure that nobody has heard of is worth telling instead of trying anew
 _MAX_UNHEARD = 1024  # errors kept for calls that may never come
 
 Work = Callable[[VolumeRequest, Mapping[str, str]], VolumeRecord]
@@ -39,6 +40,7 @@ class _Resolution:
         self.waiting = 0
         self.record: VolumeRecord | None = None
         self.error: Exception | None = None
+        self.ended = 0.0
         self.gate = threading.Lock()  # keeping and cancelling exclude each other
         self.cancelled = False  # guarded by gate
 
@@ -82,7 +84,7 @@ class Resolutions:
         deadline = time.monotonic() + timeout
         with self._changed:
             unheard = self._unheard.pop(request.volume_id, None)
-            if unheard is not None and unheard.request == request:
+            if unheard is not None and unheard.request == request and time.monotonic() - unheard.ended < _NEWS:
                 return _outcome(unheard)
             resolution = self._running.get(request.volume_id) or self._start(request, secrets)
             if resolution.request != request:
@@ -167,7 +169,7 @@ class Resolutions:
         with self._changed:
             if resolution.done:
                 return
-            resolution.record, resolution.error = record, error
+            resolution.record, resolution.error, resolution.ended = record, error, time.monotonic()
             if self._running.get(volume_id) is resolution:
                 del self._running[volume_id]
             if error is not None and not resolution.waiting and not resolution.cancelled:

@@ -111,6 +111,7 @@ def test_a_lost_manifest_is_taken_from_the_registry_again(node):
 def test_a_lost_manifest_is_not_replaced_by_that_of_another_revision(node):
     volume = node.create()
     node.stage(volume)
+    node.lose(volume)
     node.store.layout.manifest(volume.manifest.digest).unlink()
     node.registry.delete(volume.volume_id)
     node.source.files["qwen/more"] = b"more"
