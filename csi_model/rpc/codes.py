@@ -82,8 +82,8 @@ TABLE = (
     Row(
         errors.TargetInUse,
         Code.FAILED_PRECONDITION,
-        "a second target for a volume whose access mode allows one, or eviction of what a volume holds",
-        "the target (or volume) that has it",
+        "a second target for a volume whose access mode allows one, or unstaging a volume that is still published",
+        "the target that has it",
     ),
     Row(
         errors.SourceNotFound,

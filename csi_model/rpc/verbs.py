@@ -157,6 +157,5 @@ class Keeper(Protocol):
 
         Raises:
             InvalidArgument: nothing, or more than one thing, is called so.
-            TargetInUse: a volume holds it.
 
         """

@@ -335,3 +335,17 @@ def test_of_many_pods_at_once_one_gets_a_pod_volume(node):
     answers = [begin(node.publish, volume, f"pod-{n}") for n in range(8)]
     refused = [isinstance(answer.exception(PATIENCE), TargetInUse) for answer in answers]
     assert sorted(refused) == [False] + [True] * 7
+
+
+def test_a_volume_that_is_published_is_not_unstaged(node, staged):
+    node.publish(staged)
+    with pytest.raises(TargetInUse, match="unpublish it first"):
+        node.unstage(staged)
+    assert node.hold(staged) is not None
+
+
+def test_a_published_volume_is_unstaged_after_a_reboot(node, staged):
+    target = node.publish(staged)
+    node.mounts.unmount(target)
+    node.unstage(staged)
+    assert node.hold(staged) is None

@@ -148,3 +148,12 @@ def test_files_that_a_pod_has_open_do_not_keep_it_from_being_unpublished(real, v
         real.unpublish(volume)
         assert file.read() == WEIGHTS
     assert not published.exists()
+
+
+def test_a_pod_that_has_a_withdrawn_copy_is_still_published_after_a_restart_of_kubelet(real):
+    volume = real.create()
+    real.stage(volume)
+    target = real.publish(volume)
+    real.lose(volume)
+    real.stage(volume)
+    assert real.publish(volume) == target

@@ -250,7 +250,7 @@ def test_closing_stops_everything_and_tells_those_who_wait(bench):
     waiting = begin(warmup.wait, "a", PATIENCE)
     stall.reached.wait(PATIENCE)
     bench.warmer.close()
-    with pytest.raises(InProgress):
+    with pytest.raises(InProgress, match="agent is stopping"):
         waiting.result(PATIENCE)
     assert bench.warmer.all() == []
 

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -219,3 +220,20 @@ def test_a_missing_bucket_at_moto_is_not_found(moto):
     with pytest.raises(SourceNotFound, match="bucket"):
         resolve(place)
     place.close()
+
+
+def test_a_volume_does_not_wait_for_the_credentials_of_another(place_in, server, monkeypatch):
+    """A metadata service that never answers holds up those who ask it and nobody else."""
+    server.put("open", "qwen/a", b"weights")
+    with socket.create_server(("127.0.0.1", 0)) as metadata:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{metadata.getsockname()[1]}/")
+        place = place_in("open")
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(resolve, place, auth="ambient", secrets={})
+            asked, _ = metadata.accept()
+            assert paths(resolve(place, auth="anonymous", secrets={})) == ["a"]
+            assert not asking.done()
+            asked.close()
+            metadata.close()
+            with pytest.raises(SourceUnauthenticated):
+                asking.result()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.errors import StoreUnusable
-from csi_model.store.durable import translated
+from csi_model.store import holds
+from csi_model.store.durable import translated, write_file
 from csi_model.store.holds import Target
 from tests.store.shelf import hold_of, model, stage
 
@@ -128,3 +129,23 @@ def test_no_damage_to_a_hold_stops_the_agent(shelf, place, noise, cut):
     store = shelf.reopen()
     assert len(store.holds.all()) + len(store.holds.unreadable) == 1
     store.holds.drop("pvc-1")
+
+
+def test_a_number_beyond_all_bounds_does_not_stop_the_store(shelf):
+    shelf.store.holds.put(hold_of(MODEL))
+    (path,) = shelf.layout.holds.iterdir()
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document).replace(json.dumps(document["since"]), "9" * 400))
+    assert shelf.reopen().holds.unreadable == {path.name}
+
+
+def test_reading_holds_waits_for_nobodys_disk(shelf, monkeypatch):
+    seen = []
+
+    def slow(path, data, **more):
+        seen.append(shelf.store.holds.all())  # would wait for ever if the writer had the lock that readers want
+        write_file(path, data, **more)
+
+    monkeypatch.setattr(holds, "write_file", slow)
+    shelf.store.holds.put(hold_of(MODEL))
+    assert seen == [[]]
