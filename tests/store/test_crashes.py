@@ -196,6 +196,7 @@ def test_a_disk_that_fails_at_any_step_gives_a_typed_error_and_a_second_chance(d
             scene.act(shelf.store)
             assert scene.done(shelf.store)
             check(shelf.store)
+            assert list(shelf.layout.assembly.iterdir()) == []
             assert scene.done(shelf.reopen())
         if not struck:
             break

@@ -1,5 +1,6 @@
 """Opening: one owner, of a known layout, in a moment."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from csi_model.errors import StoreLocked, StoreUnusable
 from csi_model.settings import StoreSettings
 from csi_model.store.store import Store
+from tests.store.faults import failing, steps_of
 from tests.store.shelf import Shelf, content, entry, model, put, stage
 
 OWNER = """
@@ -130,6 +132,17 @@ def test_a_full_disk_does_not_stop_the_agent_from_starting(disk):
         assert shelf.reopen().tree(manifest.digest)
         shelf.store.tidy()
         assert shelf.store.tree(manifest.digest) is None
+
+
+def test_what_a_full_disk_refuses_while_opening_is_done_without(shelf):
+    def reopen():
+        (shelf.layout.assembly / "leftover").mkdir(exist_ok=True)
+        shelf.reopen()
+
+    for place, (step, name) in enumerate(steps_of(reopen)):
+        if step in ("ftruncate", "pwrite", "rename"):
+            struck, error = failing(reopen, place, errno.ENOSPC)
+            assert (struck, error) == (True, None), (step, name)
 
 
 def test_opening_reads_no_directory_that_grows_with_the_store(shelf, monkeypatch):

@@ -186,14 +186,17 @@ def test_an_ingest_that_somebody_writes_stays_even_if_nobody_said_that_it_is_wan
 
 def test_a_blob_that_is_committed_while_loose_ones_are_looked_for_stays(shelf, monkeypatch):
     manifest = model()
-    unlinked = shelf.store.blobs.unlinked
 
-    def committed_meanwhile():
-        found = list(unlinked())
-        put(shelf.store, manifest.entries[0])
-        return found
+    def then_commit(look):
+        def looked():
+            found = list(look())
+            put(shelf.store, manifest.entries[0])
+            return set(found)
 
-    monkeypatch.setattr(shelf.store.blobs, "unlinked", committed_meanwhile)
+        return looked
+
+    monkeypatch.setattr(shelf.store.blobs, "unlinked", then_commit(shelf.store.blobs.unlinked))
+    monkeypatch.setattr(shelf.store._rubbish, "needed", then_commit(shelf.store._rubbish.needed))
     with shelf.store.wanted(manifest):
         shelf.store._rubbish.drop_blobs()
         assert shelf.store.find(ORIGIN, manifest.entries[0])

@@ -95,6 +95,16 @@ def test_what_was_found_well_in_one_tree_is_not_read_again_in_another(shelf, mon
     assert sorted(read) == ["more", "part-2.bin"]  # small files are copies: each is read
 
 
+def test_damage_is_found_in_every_tree_that_has_it(shelf):
+    second = Manifest.of(ORIGIN, [*MODEL.entries, entry("more", 5_000)])
+    for manifest in (MODEL, second):
+        root = stage(shelf.store, manifest)
+    flip(root / "part-0.bin", 1)
+    seen = set()
+    for manifest in (MODEL, second):
+        assert [f.path for f in scrub(shelf.store, manifest.digest, skip=seen) if f.problem] == ["part-0.bin"]
+
+
 def test_a_file_system_that_refuses_direct_reads_is_read_through_the_page_cache(shelf, monkeypatch):
     flip(stage(shelf.store, MODEL) / "part-0.bin", 5_000)
     preadv, direct = os.preadv, []

@@ -117,9 +117,16 @@ def test_a_promise_is_used_up_by_what_lies_on_the_disk(shelf):
     assert shelf.store.space.room().reserved == 0
 
 
+def test_nothing_can_be_reserved_on_a_disk_above_its_watermark(shelf, disk):
+    fill(disk, 60 * MIB)
+    with shelf.store.reserve(0) as promise:
+        promise.recheck()
+
+
 def test_using_more_than_was_promised_or_less_than_nothing_changes_nothing_else(shelf):
     with shelf.store.reserve(MIB), shelf.store.reserve(MIB) as promise:
         promise.used(-5)
+        assert shelf.store.space.room().reserved == 2 * MIB
         promise.used(5 * MIB)
         assert shelf.store.space.room().reserved == MIB
 
@@ -209,6 +216,10 @@ def test_tidy_goes_down_to_the_low_watermark(shelf, disk, large_chunks):
     shelf.store.tidy()
     room = shelf.store.space.room()
     assert room.used <= room.total * 0.5
+
+
+def test_tidy_goes_as_far_as_it_can(shelf, disk, large_chunks):
+    stage(shelf.store, big("a"))
     fill(disk, 45 * MIB)
-    shelf.store.tidy()  # what can't be reached is no error
+    shelf.store.tidy()
     assert list(shelf.store.trees.all()) == []

@@ -166,13 +166,12 @@ def test_a_typed_error_counts_more_than_what_it_led_to(store, monkeypatch):
             raise ValueError("lacks chunks")
         raise StoreFull("no room")
 
-    both = threading.Barrier(2)
+    together = threading.Barrier(4)  # all chunks of both files: from here on both files are committed, whatever fails
     real = DiskIngest.write
 
     def write(self, index, view, **options):
         real(self, index, view, **options)
-        if index == 1:
-            both.wait(30)
+        together.wait(30)
 
     monkeypatch.setattr(DiskIngest, "commit", commit)
     monkeypatch.setattr(DiskIngest, "write", write)
