@@ -11,7 +11,6 @@ from pathlib import Path
 from csi_model.errors import InvalidArgument
 
 MIB = 1024 * 1024
-GIB = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)
