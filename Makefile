@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit sanity docs clean run-env dev-env
+.PHONY: help demo test lint unit sanity bench docs clean run-env dev-env bench-env
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ unit: dev-env ## Run the tests but csi-sanity
 sanity: dev-env ## Run the real csi-sanity against the driver and print its summary
 	$(BIN)/python -m pytest tests/sanity -s $(ARGS)
 
+bench: bench-env ## Measure against what people use today (ARGS="--quick"; "--help" for options; see bench/README.md)
+	@$(BIN)/python -m bench $(ARGS)
+
 docs: dev-env ## Render the pages that are made from the code
 	$(BIN)/python -m csi_model.rpc.codes > docs/errors.md
 	$(BIN)/python -m csi_model.core.fields > docs/parameters.md
@@ -34,6 +37,9 @@ run-env:
 
 dev-env:
 	@$(PYTHON) hack/bootstrap.py dev
+
+bench-env:
+	@$(PYTHON) hack/bootstrap.py bench
 
 clean: ## Remove .venv and what was built
 	rm -rf .venv build dist csi_model/rpc/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

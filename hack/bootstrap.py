@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Make .venv with this project installed, on a machine that has Python >= 3.11 and maybe nothing else.
 
-Usage: python3 hack/bootstrap.py run|dev
+Usage: python3 hack/bootstrap.py run|dev|bench
 
-``run`` installs what the driver and the demo need, ``dev`` also what the tests need. Needs no pip and no ensurepip:
-where Debian and Ubuntu left them out, pip comes from the distribution's package of its wheel, without root if the
-package lists are there. Does nothing when nothing has changed since the last time.
+``run`` installs what the driver and the demo need, ``dev`` also what the tests need, ``bench`` what the benchmark
+compares with. Needs no pip and no ensurepip: where Debian and Ubuntu left them out, pip comes from the distribution's
+package of its wheel, without root if the package lists are there. Does nothing when nothing has changed since the
+last time.
 """
 
 import hashlib
@@ -18,7 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-EXTRAS = {"run": ["-e", ".[demo]"], "dev": ["-e", ".[demo]", "--group", "dev"]}
+EXTRAS = {
+    "run": ["-e", ".[demo]"],
+    "dev": ["-e", ".[demo]", "--group", "dev"],
+    "bench": ["-e", ".[demo]", "--group", "bench"],
+}
 
 
 def main() -> None:

@@ -13,9 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csi_model import __version__
 from csi_model.cli import exits
+from csi_model.cli.cores import usable_cores
 from csi_model.node.agent import NodeAgent, open_store
 from csi_model.node.keeper import Keeper
 from csi_model.node.linux_mounts import LinuxMounts
@@ -26,9 +28,12 @@ from csi_model.rpc.identity import IdentityService
 from csi_model.rpc.node import NodeService
 from csi_model.rpc.server import Server, build_server
 from csi_model.settings import Settings
-from csi_model.sources.catalog import open_source
+from csi_model.sources.catalog import open_source, preload
 from csi_model.volumes.file_registry import FileRegistry
 from csi_model.volumes.volumes import Volumes
+
+if TYPE_CHECKING:
+    from csi_model.sources.workers import Workers
 
 log = logging.getLogger(__name__)
 _GRACE = 3.0  # seconds that running calls get when the process is asked to end; kubelet waits 30 before it kills
@@ -74,12 +79,15 @@ class Daemon:
     """
 
     def __init__(self, plan: Plan) -> None:
-        source = partial(open_source, ca_bundle=plan.settings.ca_bundle)
+        self._workers = _start_workers(plan)
+        source = partial(open_source, ca_bundle=plan.settings.ca_bundle, workers=self._workers)
         registry = FileRegistry(plan.registry)
         self._agent: NodeAgent | None = None
         self._volumes: Volumes | None = None
         self._servers: list[Server] = []
         with ExitStack() as undo:
+            if self._workers is not None:
+                undo.callback(self._workers.close)
             controller = node = None
             if plan.mode != "controller":
                 mounts = LinuxMounts()
@@ -89,7 +97,9 @@ class Daemon:
                     store, mounts, lookup=registry.get, open_source=source, settings=plan.settings
                 )
                 node = NodeService(agent, node_id=plan.node_id)
-                admin = build_admin_server(store.layout.admin_socket, Keeper(store, mounts, agent.warmer))
+                admin = build_admin_server(
+                    store.layout.admin_socket, Keeper(store, mounts, agent.warmer, agent.read_ahead)
+                )
                 undo.callback(_stop, admin)
                 self._servers.append(admin)
             if plan.mode != "node":
@@ -101,11 +111,12 @@ class Daemon:
             undo.pop_all()
 
     def start(self) -> None:
-        """Begin to answer, then to keep house."""
+        """Begin to answer, then to keep house and to get ready for the first volume."""
         for server in self._servers:
             server.start()
         if self._agent is not None:
             self._agent.start()
+        _begin(preload)
 
     def stop(self) -> None:
         """Take no new calls, let short ones finish, stop warm-ups (their spans stay), remove the sockets.
@@ -125,6 +136,19 @@ class Daemon:
             ending.join(_GRACE)
             if ending.is_alive():
                 log.warning("a request to a source is left in the middle; what is on the disk is resumed")
+        if self._workers is not None:
+            self._workers.close()
+
+
+def _start_workers(plan: Plan) -> "Workers | None":
+    """Start the processes that read over TLS, where there are to be any: while no thread of gRPC's runs."""
+    transfer = plan.settings.transfer
+    count = transfer.tls_processes_on(usable_cores()) if plan.mode != "controller" else 0
+    if not count:
+        return None
+    from csi_model.sources.workers import Workers  # noqa: PLC0415 - small nodes need none of it
+
+    return Workers(count, -(-transfer.streams_most // count))
 
 
 def _begin(action: Callable[..., None], *arguments: object) -> threading.Thread:

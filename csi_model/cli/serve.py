@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from csi_model.cli.options import DEFAULT_HOME, DEFAULT_STORE, knob
-from csi_model.settings import Settings, StoreSettings, TransferSettings
+from csi_model.settings import PageCacheSettings, Settings, StoreSettings, TransferSettings
 
 _ENDPOINT = "unix:///run/csi-model/csi.sock"
 _STORE = StoreSettings(DEFAULT_STORE)
@@ -35,7 +35,15 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @knob("--low-watermark", type=click.FloatRange(0, 1, min_open=True), default=_STORE.low_watermark,
       help="Fraction down to which eviction goes on.")  # fmt: skip
 @knob("--streams", type=click.IntRange(1, 256), default=_STREAMS,
-      help="Requests in flight on this node, all models together; each holds a buffer of 16 MiB.")  # fmt: skip
+      help="Requests in flight on this node at first, all models together; more or fewer are tried out.")  # fmt: skip
+@knob("--max-streams", type=click.IntRange(1, 256), default=TransferSettings().streams_most,
+      help="Requests in flight at most.")  # fmt: skip
+@knob("--max-rate", type=click.FloatRange(0), default=0.0, metavar="MB/s", show_default="no limit",
+      help="Megabytes per second that this node receives at most, all models together.")  # fmt: skip
+@knob("--tls-processes", type=click.IntRange(0, 64), show_default="by the number of cores, 0 below 8",
+      help="Processes that read over TLS, which one process does at about 1 GB/s.")  # fmt: skip
+@knob("--page-cache", type=click.Choice(["auto", "never"]), default=PageCacheSettings().mode,
+      help="Whether models that a pod is about to load are brought into memory, where there is room.")  # fmt: skip
 @knob("--ca-bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
       help="Certificates of authorities (PEM) to trust instead of the system's, for every source.")  # fmt: skip
 @knob("--ambient-allow", multiple=True, metavar="GLOB",
@@ -63,7 +71,13 @@ def serve(**given: Any) -> None:
             high_watermark=given["high_watermark"],
             low_watermark=given["low_watermark"],
         ),
-        transfer=TransferSettings(streams=given["streams"]),
+        transfer=TransferSettings(
+            streams=given["streams"],
+            streams_most=max(given["streams"], given["max_streams"]),
+            rate_limit=given["max_rate"] * 1e6,
+            tls_processes=given["tls_processes"],
+        ),
+        page_cache=PageCacheSettings(given["page_cache"]),
         ambient_allow=given["ambient_allow"],
         ca_bundle=given["ca_bundle"],
     )

@@ -12,6 +12,10 @@ from csi_model.core.units import bytes_text
 
 SHORT = 12
 """Hex digits of a Manifest digest that are shown; `verify` and `evict` take as few as six."""
+_ENDINGS = {
+    "read": "read to the end", "in_memory": "found all in memory", "no_room": "ran out of memory",
+    "unwanted": "whose pod left", "failed": "failed",
+}  # fmt: skip
 _STYLES = {"staged": "green", "warming": "yellow", "cold": "dim"}
 
 
@@ -32,6 +36,8 @@ def show_status(out: Console, status: Mapping[str, Any]) -> None:
         f"(up to {store['high_watermark']:.0%}; {bytes_text(store['reserved_bytes'])} promised)",
         soft_wrap=True,
     )
+    if status["page_cache"]:
+        out.print(_page_cache(status["page_cache"]), soft_wrap=True)
     if status["revisions"]:
         out.print(_revisions(status["revisions"]))
     else:
@@ -41,6 +47,15 @@ def show_status(out: Console, status: Mapping[str, Any]) -> None:
     if status["unreadable_holds"]:
         names = ", ".join(name[:SHORT] for name in status["unreadable_holds"])
         out.print(f"Holds that can't be read (whatever is mounted stays protected): {names}", style="yellow")
+
+
+def _page_cache(figures: Mapping[str, Any]) -> str:
+    ended = ", ".join(f"{count} {_ENDINGS[ending]}" for ending, count in figures["ended"].items())
+    return (
+        f"Memory has room for {bytes_text(figures['room_bytes'])} of models; "
+        f"{bytes_text(figures['read_ahead_bytes'])} read ahead for pods, {figures['running']} running"
+        + (f" (ended: {ended})" if ended else "")
+    )
 
 
 def _revisions(revisions: Sequence[Mapping[str, Any]]) -> Table:

@@ -32,6 +32,7 @@ class Algorithm(StrEnum):
         return _SIZES[self]
 
 
+_HEX = frozenset("0123456789abcdef")
 _SIZES = {
     Algorithm.SHA256: 32,
     Algorithm.GIT_SHA1: 20,
@@ -60,7 +61,7 @@ class Checksum:
     parts: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.value) != 2 * self.algorithm.size or set(self.value) - set("0123456789abcdef"):
+        if len(self.value) != 2 * self.algorithm.size or not _HEX.issuperset(self.value):
             raise ValueError(f"not a {self.algorithm} value in hex: {self.value[:80]!r}")
         if any(size <= 0 or count <= 0 for size, count in self.parts):
             raise ValueError("part sizes and counts are above zero")

@@ -5,6 +5,7 @@ What a source lists is hostile input: every path, size and count is checked here
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,9 @@ from csi_model.core.checksum import Algorithm, Checksum
 from csi_model.errors import SourceInvalid
 
 T = TypeVar("T")
-_DELETE = 0x7F  # the one ASCII control character that isn't below the space
+_written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_UNSAFE = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\x00-\x1f\x7f]")
+"""A name that is empty, ``.`` or ``..``, or has a control character."""
 
 VERSION = 1
 MAX_ENTRIES = 200_000
@@ -88,22 +91,32 @@ class Manifest:
                 raise SourceInvalid(
                     f"the source lists more than {MAX_ENTRIES} files: narrow it with include or exclude"
                 )
-        for path in checked:
-            for parent in _parents(path):
-                if parent in checked:
-                    raise SourceInvalid(f"the source has {parent!r} both as a file and as a directory of {path!r}")
+        for parent, path in _directories(checked).items():
+            if parent in checked:
+                raise SourceInvalid(f"the source has {parent!r} both as a file and as a directory of {path!r}")
         return cls(origin, tuple(checked[path] for path in sorted(checked)))
 
-    @cached_property
+    @property
     def canonical(self) -> bytes:
-        """The canonical form: compact JSON with sorted keys, UTF-8."""
-        document = {"version": VERSION, "origin": self.origin, "entries": [_entry_json(e) for e in self.entries]}
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        """The canonical form: compact JSON with sorted keys, UTF-8. Rendered anew each time, as it can be long."""
+        return b"".join(self._rendered())
+
+    def _rendered(self) -> Iterator[bytes]:
+        """Yield the canonical form in pieces, so that not everything about 100,000 files exists twice at once."""
+        yield b'{"entries":['
+        separator = ""
+        for entry in self.entries:
+            yield f"{separator}{_written(_entry_json(entry))}".encode()
+            separator = ","
+        yield f'],"origin":{_written(self.origin)},"version":{VERSION}}}'.encode()
 
     @cached_property
     def digest(self) -> str:
         """The sha256 of the canonical form (64 hex digits): what trees, holds and labels are named after."""
-        return hashlib.sha256(self.canonical).hexdigest()
+        hasher = hashlib.sha256()
+        for piece in self._rendered():
+            hasher.update(piece)
+        return hasher.hexdigest()
 
     @cached_property
     def size(self) -> int:
@@ -121,29 +134,42 @@ class Manifest:
         return sum(entry.checked for entry in self.entries)
 
     @classmethod
-    def parse(cls, data: bytes) -> "Manifest":
+    def parse(cls, data: bytes, *, digest: str | None = None) -> "Manifest":
         """Read a canonical form back, with all checks again (a disk or an API can lie too).
 
+        Args:
+            data: the canonical form.
+            digest: that of the Manifest which it has to be; None takes any.
+
         Raises:
-            SourceInvalid: it is not a manifest of a version that this program knows.
+            SourceInvalid: it is not a manifest of a version that this program knows, or another one.
 
         """
+        if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+            raise SourceInvalid(f"not manifest {digest}: the sha256 is another")
         try:
-            document = json.loads(data)
+            document = json.loads(data, object_hook=_value)
             version = _exactly(int, document["version"])
             if version != VERSION:
                 raise SourceInvalid(f"manifest version {version} is not {VERSION}")
-            entries = [_entry_from(item) for item in _exactly(list, document["entries"])]
-            return cls.of(_exactly(str, document["origin"]), entries)
+            entries = (_exactly(Entry, item) for item in _exactly(list, document["entries"]))
+            manifest = cls.of(_exactly(str, document["origin"]), entries)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SourceInvalid(f"not a manifest: {str(error)[:200]}") from error
+        if digest is not None:
+            vars(manifest)["digest"] = digest  # where cached_property keeps it: it was checked above, by the bytes
+        return manifest
 
 
-def _parents(path: str) -> Iterator[str]:
-    position = path.find("/")
-    while position != -1:
-        yield path[:position]
-        position = path.find("/", position + 1)
+def _directories(paths: Iterable[str]) -> dict[str, str]:
+    """Return the directories of all paths, each with a path that is in it."""
+    found: dict[str, str] = {}
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found[parent] = path
+            parent = parent.rpartition("/")[0]
+    return found
 
 
 def _check(entry: Entry) -> None:
@@ -152,14 +178,12 @@ def _check(entry: Entry) -> None:
     _encoded("key", entry.key)
     _encoded("pin", entry.pin)
     encoded = _encoded("path", entry.path)
-    names = encoded.split(b"/")
-    if not encoded or len(encoded) > MAX_PATH_BYTES or len(names) > MAX_DEPTH:
-        raise SourceInvalid(
-            f"the path {entry.path[:200]!r} is empty, longer than {MAX_PATH_BYTES} bytes or deeper than {MAX_DEPTH}"
-        )
-    for name in names:
-        if name in (b"", b".", b"..") or len(name) > MAX_NAME_BYTES or any(c < ord(" ") or c == _DELETE for c in name):
-            raise SourceInvalid(f"the path {entry.path[:200]!r} is not a safe relative path")
+    if len(encoded) > MAX_PATH_BYTES or encoded.count(b"/") >= MAX_DEPTH:
+        raise SourceInvalid(f"the path {entry.path[:200]!r} is longer than {MAX_PATH_BYTES} bytes or too deep")
+    if _UNSAFE.search(entry.path):
+        raise SourceInvalid(f"the path {entry.path[:200]!r} is not a safe relative path")
+    if len(encoded) > MAX_NAME_BYTES and any(len(name) > MAX_NAME_BYTES for name in encoded.split(b"/")):
+        raise SourceInvalid(f"the path {entry.path[:200]!r} has a name of more than {MAX_NAME_BYTES} bytes")
     if entry.checksum is not None:
         if sum(count for _, count in entry.checksum.parts) > MAX_PARTS:
             raise SourceInvalid(f"the checksum of {entry.path!r} has more than {MAX_PARTS} parts")
@@ -186,13 +210,25 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     return item
 
 
+def _value(item: dict[str, Any]) -> Any:
+    """Make an object of JSON what it stands for as soon as it is read, so that not all dicts exist at once."""
+    if "path" in item:
+        return _entry_from(item)
+    return _checksum_from(item) if "algorithm" in item else item
+
+
+def _checksum_from(item: dict[str, Any]) -> Checksum:
+    algorithm, value = Algorithm(item["algorithm"]), _exactly(str, item["value"])
+    if "parts" not in item:
+        return Checksum(algorithm, value)
+    return Checksum(
+        algorithm, value, tuple((_exactly(int, size), _exactly(int, count)) for size, count in item["parts"])
+    )
+
+
 def _entry_from(item: dict[str, Any]) -> Entry:
-    checksum = None
-    if "checksum" in item:
-        stated = item["checksum"]
-        parts = tuple((_exactly(int, size), _exactly(int, count)) for size, count in stated.get("parts", ()))
-        checksum = Checksum(Algorithm(stated["algorithm"]), _exactly(str, stated["value"]), parts)
-    path, key, pin = (_exactly(str, item[name]) for name in ("path", "key", "pin"))
+    checksum = _exactly(Checksum, item["checksum"]) if "checksum" in item else None
+    path, key, pin = _exactly(str, item["path"]), _exactly(str, item["key"]), _exactly(str, item["pin"])
     return Entry(path, _exactly(int, item["size"]), key, pin, checksum)
 
 

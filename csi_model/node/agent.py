@@ -10,14 +10,17 @@ from csi_model.errors import CsiModelError, StoreUnusable
 from csi_model.node.locks import VolumeLocks
 from csi_model.node.mounts import Mounts
 from csi_model.node.publishing import Publishing
+from csi_model.node.readahead import ReadAhead
 from csi_model.node.requests import PublishRequest, StageRequest, Usage
 from csi_model.node.staging import Lookup, OpenSource, Staging
 from csi_model.node.warmer import Warmer
 from csi_model.settings import Settings, StoreSettings
+from csi_model.store import memory
 from csi_model.store.holds import Hold
 from csi_model.store.layout import Layout
 from csi_model.store.store import Store
 from csi_model.transfer.engine import Engine
+from csi_model.transfer.keeping import no_room
 
 log = logging.getLogger(__name__)
 _ROUND = 3600.0  # seconds between two rounds of housekeeping; pressure is met when it arises, not then
@@ -63,13 +66,16 @@ class NodeAgent:
     ) -> None:
         self.store = store
         self.mounts = mounts
-        self.warmer = Warmer(store, Engine(store, settings.transfer), settings.warmer)
+        room = no_room if settings.page_cache.mode == "never" else memory.room
+        self.engine = Engine(store, settings.transfer, room)
+        self.warmer = Warmer(store, self.engine, settings.warmer)
+        self.read_ahead = ReadAhead(settings.page_cache)
         locks = VolumeLocks()
         self._staging = Staging(
-            store, self.warmer, lookup=lookup, open_source=open_source, locks=locks,
+            store, self.warmer, self.read_ahead, lookup=lookup, open_source=open_source, locks=locks,
             is_mounted=lambda path: Path(path) in mounts.table(), settings=settings.warmer,
         )  # fmt: skip
-        self._publishing = Publishing(store, mounts, staging=self._staging, locks=locks)
+        self._publishing = Publishing(store, mounts, staging=self._staging, read_ahead=self.read_ahead, locks=locks)
         self._closing = threading.Event()
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
@@ -78,10 +84,11 @@ class NodeAgent:
         self._housekeeping.start()
 
     def close(self) -> None:
-        """Stop warm-ups (what is durable stays) and let go of the store."""
+        """Stop read-aheads and warm-ups (what is durable stays) and let go of the store."""
         self._closing.set()
         if self._housekeeping.is_alive():
             self._housekeeping.join()
+        self.read_ahead.close()
         self.warmer.close()
         self.store.close()
 
@@ -110,6 +117,7 @@ class NodeAgent:
         while True:
             try:
                 if resume:
+                    self.store.make_shards()
                     self._staging.resume()
                     resume = False
                 self.collect_holds()

@@ -13,7 +13,9 @@ from csi_model.core.volume import VolumeSpec
 from csi_model.core.warmth import Progress, Warmth
 from csi_model.errors import CsiModelError, InvalidArgument, SourceInvalid, VolumeNotFound
 from csi_model.node.mounts import Mounts
+from csi_model.node.readahead import ReadAhead
 from csi_model.node.warmer import Warmer
+from csi_model.store import memory
 from csi_model.store.durable import translated
 from csi_model.store.holds import Hold
 from csi_model.store.scrub import Scrubbed, scrub
@@ -30,18 +32,23 @@ class Keeper:
         store: open.
         mounts: the mount table.
         warmer: the running warm-ups; None when no agent runs.
+        read_ahead: the running read-aheads; None when no agent runs.
 
     """
 
-    def __init__(self, store: Store, mounts: Mounts, warmer: Warmer | None = None) -> None:
+    def __init__(
+        self, store: Store, mounts: Mounts, warmer: Warmer | None = None, read_ahead: ReadAhead | None = None
+    ) -> None:
         self._store = store
         self._mounts = mounts
         self._warmer = warmer
+        self._read_ahead = read_ahead
 
     def status(self) -> dict[str, Any]:
         """Return the store's room, its Revisions with their warmth, and its holds.
 
-        ``fetched_bytes`` counts what the agent has received from sources since it started; None when none runs.
+        ``fetched_bytes`` counts what the agent has received from sources since it started, ``page_cache`` what it has
+        written through the page cache and past it, and read ahead; both are None when none runs.
 
         Raises:
             StoreUnusable: the disk can't be read.
@@ -63,6 +70,7 @@ class Keeper:
                     "low_watermark": settings.low_watermark,
                 },
                 "fetched_bytes": self._warmer.fetched() if self._warmer else None,
+                "page_cache": self._page_cache(),
                 "revisions": self._revisions(holds),
                 "holds": [
                     {
@@ -195,6 +203,15 @@ class Keeper:
         if len(found) > 1:
             raise InvalidArgument("revision", f"{prefix[:64]} begins {len(found)} of them: give more digits")
         return found
+
+    def _page_cache(self) -> dict[str, Any] | None:
+        if self._warmer is None or self._read_ahead is None:
+            return None
+        figures, keeping = self._read_ahead.figures(), self._warmer.engine.keeping
+        return {
+            "room_bytes": memory.room(), "kept_bytes": keeping.kept_bytes, "passed_bytes": keeping.passed_bytes,
+            "read_ahead_bytes": figures.read, "running": figures.running, "ended": dict(figures.ended),
+        }  # fmt: skip
 
 
 def _source(hold: Hold) -> str:

@@ -8,6 +8,7 @@ from csi_model.core import capability
 from csi_model.errors import MountFailed, NotStaged, TargetInUse, VolumeExists, VolumeNotFound
 from csi_model.node.locks import VolumeLocks
 from csi_model.node.mounts import Mount, Mounts
+from csi_model.node.readahead import ReadAhead
 from csi_model.node.requests import PublishRequest, Usage
 from csi_model.node.staging import Staging
 from csi_model.store.durable import translated
@@ -24,14 +25,18 @@ class Publishing:
         store: this node's disk.
         mounts: binds trees onto targets.
         staging: asked to bring a copy again that was lost.
+        read_ahead: brings the tree into memory, for the pod that is arriving.
         locks: shared with staging.
 
     """
 
-    def __init__(self, store: Store, mounts: Mounts, *, staging: Staging, locks: VolumeLocks) -> None:
+    def __init__(
+        self, store: Store, mounts: Mounts, *, staging: Staging, read_ahead: ReadAhead, locks: VolumeLocks
+    ) -> None:
         self._store = store
         self._mounts = mounts
         self._staging = staging
+        self._read_ahead = read_ahead
         self._locks = locks
 
     def publish(self, request: PublishRequest) -> None:
@@ -53,7 +58,7 @@ class Publishing:
                 raise NotStaged(f"volume {request.volume_id} is not staged on this node")
             root = self._store.tree(hold.manifest)
             if root is None:
-                raise self._staging.bring_again(hold)
+                raise self._staging.bring_again(hold, urgent=True)
             wanted = Target(request.capability, request.read_only)
             table = self._mounts.table()
             live = table.get(target)
@@ -64,6 +69,7 @@ class Publishing:
                 self._put(hold)
             if live is None:
                 self._bind(hold, root, target, request)
+                self._read_ahead.want(hold.manifest, hold.volume_id, root)
 
     def _check_target(self, hold: Hold, target: Path, wanted: Target, live: Mount | None) -> None:
         if live is None:
@@ -136,7 +142,10 @@ class Publishing:
                 if target.is_dir():
                     raise MountFailed(f"can't remove the target {target}: {error.strerror}") from error
             if hold is not None and is_mine:
-                self._put(hold.without_target(str(target)))
+                hold = hold.without_target(str(target))
+                self._put(hold)
+                if not hold.targets:
+                    self._read_ahead.leave(hold.manifest, volume_id)
 
     def stats(self, volume_id: str, path: Path) -> Usage:
         """Tell the size of a published or staged volume; constant time, nothing is walked.

@@ -24,6 +24,7 @@ from csi_model.errors import (
     VolumeNotFound,
 )
 from csi_model.node.locks import VolumeLocks
+from csi_model.node.readahead import ReadAhead
 from csi_model.node.requests import StageRequest
 from csi_model.node.warmer import Warmer
 from csi_model.settings import WarmerSettings
@@ -43,6 +44,7 @@ class Staging:
     Args:
         store: this node's disk.
         warmer: brings what isn't there.
+        read_ahead: brings what is there into memory, for the pod that is arriving.
         lookup: the registry's record of a volume, None if there is none; asked only when there is no hold yet.
         open_source: opens a volume's source with the given CSI secrets.
         locks: shared with publishing.
@@ -55,6 +57,7 @@ class Staging:
         self,
         store: Store,
         warmer: Warmer,
+        read_ahead: ReadAhead,
         *,
         lookup: Lookup,
         open_source: OpenSource,
@@ -64,6 +67,7 @@ class Staging:
     ) -> None:
         self._store = store
         self._warmer = warmer
+        self._read_ahead = read_ahead
         self._lookup = lookup
         self._open_source = open_source
         self._locks = locks
@@ -90,13 +94,14 @@ class Staging:
 
         """
         with self._locks.of(request.volume_id):
-            hold = self._hold(request)
-            if self._settle(hold):
+            hold, manifest = self._hold(request)
+            if (root := self._settle(hold)) is not None:
+                self._read_ahead.want(hold.manifest, hold.volume_id, root)
                 return
-            manifest = self._manifest(hold)
+            manifest = manifest or self._manifest(hold)
             spec = VolumeSpec.from_context(hold.context)
             open_source = partial(self._open_source, spec, dict(request.secrets))
-            warmup, started = self._warmer.want(manifest, hold.volume_id, open_source)
+            warmup, started = self._warmer.want(manifest, hold.volume_id, open_source, urgent=True)
         patience = min(timeout, self._settings.first_answer if started else self._settings.hold)
         try:
             staged = warmup.wait(request.volume_id, patience)
@@ -109,19 +114,19 @@ class Staging:
         with self._locks.of(request.volume_id):
             if self._store.holds.get(request.volume_id) is None:
                 raise InProgress(f"volume {request.volume_id} was unstaged while it was being staged")
-            if not self._settle(hold):
+            if self._settle(hold) is None:
                 raise InProgress(f"the copy of {spec.source} was found damaged just now and is fetched again")
 
-    def _settle(self, hold: Hold) -> bool:
-        """Tell whether the tree is here, and mark it as the hold demands."""
-        if self._store.tree(hold.manifest) is None:
-            return False
-        if hold.pin:
+    def _settle(self, hold: Hold) -> Path | None:
+        """Return the tree if it is here, and mark it as the hold demands."""
+        root = self._store.tree(hold.manifest)
+        if root is not None and hold.pin:
             with translated("pinning a copy"):
                 self._store.trees.pin(hold.manifest)
-        return True
+        return root
 
-    def _hold(self, request: StageRequest) -> Hold:
+    def _hold(self, request: StageRequest) -> tuple[Hold, Manifest | None]:
+        """Return the volume's hold, made now if need be, and its Manifest if that had to be read for it."""
         capability.check(request.capability)
         hold = self._store.holds.get(request.volume_id)
         if hold is None:
@@ -130,7 +135,7 @@ class Staging:
         if hold.staging_path != _text(request.staging_path):
             hold = replace(hold, staging_path=_text(request.staging_path))
             self._put(hold)
-        return hold
+        return hold, None
 
     def _manifest(self, hold: Hold) -> Manifest:
         """Return the Revision of a held volume; read only when it has to be staged, as it can be long."""
@@ -142,7 +147,7 @@ class Staging:
             self._store.save_manifest(manifest)
         return manifest
 
-    def _new_hold(self, request: StageRequest) -> Hold:
+    def _new_hold(self, request: StageRequest) -> tuple[Hold, Manifest]:
         VolumeSpec.from_context(request.context)
         record = self._record(request.volume_id)
         context = record.spec.context()
@@ -162,7 +167,7 @@ class Staging:
             since=time.time(),
         )
         self._put(hold)
-        return hold
+        return hold, record.manifest
 
     def _record(self, volume_id: str) -> VolumeRecord:
         record = self._lookup(volume_id)
@@ -205,6 +210,7 @@ class Staging:
             hold = self._store.holds.drop(volume_id)
             if hold is not None:
                 self._warmer.leave(hold.manifest, volume_id)
+                self._read_ahead.leave(hold.manifest, volume_id)
                 with suppress(FileNotFoundError):  # it wasn't staged yet
                     self._store.trees.touch(hold.manifest)
 
@@ -217,8 +223,14 @@ class Staging:
             self._drop(volume_id)
             return True
 
-    def bring_again(self, hold: Hold) -> CsiModelError:
-        """Start over for a held copy that was lost; returns the error that tells the caller so."""
+    def bring_again(self, hold: Hold, *, urgent: bool) -> CsiModelError:
+        """Start over for a held copy that was lost; returns the error that tells the caller so.
+
+        Args:
+            hold: of the volume.
+            urgent: whether a pod is known to wait for it.
+
+        """
         spec = VolumeSpec.from_context(hold.context)
         manifest = self._store.manifest(hold.manifest)
         if spec.auth is Auth.SECRET or manifest is None:
@@ -226,7 +238,8 @@ class Staging:
                 f"the copy of {spec.source} on this node is gone (evicted by hand, or damaged): "
                 "delete the pods that use the claim on this node, and it is staged again with the next one"
             )
-        warmup, _ = self._warmer.want(manifest, hold.volume_id, partial(self._open_source, spec, {}))
+        open_source = partial(self._open_source, spec, {})
+        warmup, _ = self._warmer.want(manifest, hold.volume_id, open_source, urgent=urgent)
         return InProgress(f"staging {spec.source} again: {warmup.progress().words()}")
 
     def resume(self) -> None:
@@ -236,7 +249,7 @@ class Staging:
                 with self._locks.of(volume_id):  # else it could be unstaged meanwhile, and be wanted for ever
                     hold = self._store.holds.get(volume_id)
                     if hold is not None and self._store.tree(hold.manifest) is None:
-                        log.info("volume %s: %s", volume_id, self.bring_again(hold))
+                        log.info("volume %s: %s", volume_id, self.bring_again(hold, urgent=False))
             except CsiModelError as error:
                 log.warning("can't go on staging volume %s: %s", volume_id, error)
 

@@ -44,7 +44,7 @@ class Warmer:
 
     def __init__(self, store: StagingStore, engine: Engine, settings: WarmerSettings) -> None:
         self._store = store
-        self._engine = engine
+        self.engine = engine
         self._settings = settings
         self._lock = threading.Lock()
         self._running: dict[str, Warmup] = {}
@@ -52,13 +52,14 @@ class Warmer:
         self._closed = False
         self._fetched = 0
 
-    def want(self, manifest: Manifest, volume_id: str, open_source: Opener) -> tuple[Warmup, bool]:
+    def want(self, manifest: Manifest, volume_id: str, open_source: Opener, *, urgent: bool) -> tuple[Warmup, bool]:
         """Join the warm-up of a Revision, or start it.
 
         Args:
             manifest: the Revision.
             volume_id: who wants it; until :meth:`leave`.
             open_source: opens its source with this volume's rights.
+            urgent: whether a pod waits for it: then it outruns what is only brought ahead.
 
         Returns:
             The warm-up, and whether this call started it.
@@ -71,10 +72,10 @@ class Warmer:
             if self._closed:
                 raise InProgress("the node's agent is stopping; the next one goes on")
             warmup = self._running.get(manifest.digest)
-            if warmup is not None and warmup.join(volume_id, open_source):
+            if warmup is not None and warmup.join(volume_id, open_source, urgent=urgent):
                 return warmup, False
             warmup = Warmup(manifest)
-            warmup.join(volume_id, open_source)
+            warmup.join(volume_id, open_source, urgent=urgent)
             name = f"warm-up-{manifest.digest[:12]}"
             thread = threading.Thread(target=self._run, args=(warmup,), name=name, daemon=True)
             thread.start()
@@ -138,7 +139,7 @@ class Warmer:
                 volume_id, open_source = warmup.next_wanter()
                 try:
                     with closing(open_source()) as source:
-                        self._engine.bring(manifest, source, warmup.meter, warmup.stop)
+                        self.engine.bring(manifest, source, warmup.meter, warmup.stop, warmup.urgent)
                 except SourceCorrupt as error:
                     if refetches == 0:
                         raise

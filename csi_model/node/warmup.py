@@ -31,6 +31,7 @@ class Warmup:
         self.stop = threading.Event()
         self._changed = threading.Condition()
         self._wanters: dict[str, Opener] = {}
+        self._awaited: set[str] = set()  # volumes that a pod waits for
         self._failures: dict[str, BaseException] = {}
         self._finished = False
         self._failure: BaseException | None = None
@@ -62,7 +63,12 @@ class Warmup:
                 raise failure
             return self._finished
 
-    def join(self, volume_id: str, open_source: Opener) -> bool:
+    def urgent(self) -> bool:
+        """Tell whether a pod waits for one of the volumes that want it."""
+        with self._changed:
+            return any(volume_id in self._wanters for volume_id in self._awaited)
+
+    def join(self, volume_id: str, open_source: Opener, *, urgent: bool) -> bool:
         """Let a volume want it, also again with other rights; False if it is too late for that."""
         with self._changed:
             if self.stop.is_set() or self._finished:
@@ -70,6 +76,8 @@ class Warmup:
             self._cancel_grace()
             self._failures.pop(volume_id, None)
             self._wanters[volume_id] = open_source
+            if urgent:
+                self._awaited.add(volume_id)
             self._changed.notify_all()
             return True
 

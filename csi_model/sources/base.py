@@ -8,9 +8,10 @@ Adding a source: write the subclass, name its scheme in :mod:`csi_model.sources.
 ``tests/contracts/source_contract.py`` against it. Nothing else knows it.
 """
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -43,26 +44,64 @@ class Access:
     ca_bundle: Path | None = None
 
 
+Blocks = Generator[memoryview, None, None]
+"""Views as they get full; close() gives up the rest."""
+
+
+class Abort:
+    """Lets another thread end a read that waits for its server: the read fails soon with SourceUnavailable."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._end: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """End the read that is armed, if there is one."""
+        with self._lock:  # held, so that a connection that goes back to its pool meanwhile isn't hit
+            if self._end is not None:
+                self._end()
+
+    @contextmanager
+    def armed(self, end: Callable[[], None]) -> Iterator[None]:
+        """Let ``end`` be called while the block runs."""
+        with self._lock:
+            self._end = end
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end = None
+
+
 class Reader(Protocol):
     """Ranges of one pinned Entry's bytes; safe to use from several threads at once."""
 
-    def read_into(self, start: int, view: memoryview) -> None:
-        """Fill ``view`` with the Entry's bytes from offset ``start``.
+    def read(self, start: int, views: Sequence[memoryview], abort: Abort | None = None) -> Blocks:
+        """Fill the views one after another with the Entry's bytes from offset ``start``; yields each when it is full.
 
-        All or nothing: after an error the view's content is undefined and must not be used.
+        One request for all of them. A view may be listed several times: it is filled anew when the caller asks for
+        the next one, so memory needn't grow with the range. What was yielded is right; after an error the content
+        of the view that would have been next is undefined. Closing the iterator early gives up the rest.
 
         Args:
             start: offset in bytes.
-            view: writable; ``start + len(view)`` is at most the Entry's size, and ``len(view)`` at least 1.
+            views: writable, none of them empty; together they end at the Entry's size at most.
+            abort: armed while the server is being waited for.
 
         Raises:
             SourceChanged: the source no longer has the pinned bytes.
             SourceDenied, SourceUnauthenticated: the rights are gone (a signature that merely expired is renewed).
-            SourceUnavailable: reset, truncated, stalled, timed out, or a server error; the call may be repeated.
+            SourceUnavailable: reset, truncated, stalled, too slow, aborted, or a server error; worth another try.
             SourceBusy: the source asked to slow down.
             SourceInvalid: the answer makes no sense (another range, another length, an encoding).
 
         """
+
+
+def read_into(reader: Reader, start: int, view: memoryview) -> None:
+    """Fill one view, all or nothing; raises as :meth:`Reader.read`."""
+    for _ in reader.read(start, [view]):
+        pass
 
 
 class Source(ABC):

@@ -1,13 +1,14 @@
 """Ranges of a URL's bytes, read straight into the caller's memory.
 
-The body goes from the socket into the given view with no Python object per piece. Whatever else happens becomes one
+The body goes from the socket into the given views with no Python object per piece. Whatever else happens becomes one
 of :mod:`csi_model.errors`' types in :func:`_refusal` (the server answered) or :func:`_failure` (it didn't).
 """
 
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,9 +26,10 @@ from csi_model.errors import (
     SourceUnauthenticated,
     SourceUnavailable,
 )
+from csi_model.sources.base import Abort, Blocks
 from csi_model.sources.http_pool import Connection, HttpLimits, HttpPool, Server
 
-__all__ = ["HttpLimits", "HttpPool", "Refusal", "Target", "bare", "clean", "read_range"]
+__all__ = ["HttpLimits", "HttpPool", "Refusal", "Target", "bare", "clean", "read_range", "refused", "retry_after"]
 
 _MAX_ERROR_BODY = 16 * 1024  # bytes of an error page that are read for its text
 _ERROR_RECEIVES = 4
@@ -90,8 +92,12 @@ def clean(text: str) -> str:
     return _QUERY.sub("", " ".join(printable.split()))[:_MAX_TEXT]
 
 
-def read_range(pool: HttpPool, target: Target, start: int, view: memoryview) -> None:
-    """Fill ``view`` with the bytes of ``target`` from offset ``start``.
+def read_range(
+    pool: HttpPool, target: Target, start: int, views: Sequence[memoryview], abort: Abort | None = None
+) -> Blocks:
+    """Fill views with the bytes of ``target`` from offset ``start``: the contract of :meth:`Reader.read`.
+
+    If the pool has workers, one of them does it where that pays; what the caller sees is the same.
 
     Raises:
         SourceChanged: the object isn't what it was (412, gone, shorter, other validators).
@@ -101,33 +107,44 @@ def read_range(pool: HttpPool, target: Target, start: int, view: memoryview) -> 
         SourceInvalid: another range, an encoding, a redirect, or any other status.
 
     """
-    try:
-        connection, response = _request(pool, target, start, len(view))
-    except (OSError, HTTPException, UnicodeError) as error:  # UnicodeError: a host name that can't be encoded
-        raise _failure(error, target) from error
-    try:
-        _check(response, target, start, len(view))
-        _receive(response, view, pool.limits)
-        reusable = not response.will_close
-        response.close()
-    except (OSError, HTTPException) as error:
-        response.close()
-        pool.drop(connection)
-        raise _failure(error, target) from error
-    except BaseException:
-        response.close()
-        pool.drop(connection)
-        raise
-    if reusable:
-        pool.give_back(connection)
-    else:
-        pool.drop(connection)
+    abort = abort or Abort()
+    elsewhere = pool.workers.try_read(pool, target, start, views, abort) if pool.workers is not None else None
+    yield from elsewhere or _read_here(pool, target, start, views, abort)
 
 
-def _request(pool: HttpPool, target: Target, start: int, length: int) -> tuple[Connection, HTTPResponse]:
+def _read_here(pool: HttpPool, target: Target, start: int, views: Sequence[memoryview], abort: Abort) -> Blocks:
+    length = sum(map(len, views))
+    with ExitStack() as armed:
+        try:
+            connection, response = _request(
+                pool, target, start, length, lambda leased: armed.enter_context(abort.armed(leased.abort))
+            )
+        except (OSError, HTTPException, UnicodeError) as error:  # UnicodeError: a host name that can't be encoded
+            raise _failure(error, target) from error
+        reusable = False
+        try:
+            _check(response, target, start, length)
+            yield from _receive(response, views, pool.limits)
+            reusable = not response.will_close
+        except (OSError, HTTPException) as error:
+            reusable = False
+            raise _failure(error, target) from error
+        finally:
+            armed.close()
+            response.close()
+            if reusable:
+                pool.give_back(connection)
+            else:
+                pool.drop(connection)
+
+
+def _request(
+    pool: HttpPool, target: Target, start: int, length: int, arm: Callable[[Connection], object]
+) -> tuple[Connection, HTTPResponse]:
     server = Server.of(target.url)
     while True:
         connection = pool.lease(server)
+        arm(connection)
         try:
             headers = {
                 "Range": f"bytes={start}-{start + length - 1}",
@@ -140,7 +157,7 @@ def _request(pool: HttpPool, target: Target, start: int, length: int) -> tuple[C
             return connection, connection.http.getresponse()
         except ConnectionError:
             pool.drop(connection)
-            if not connection.used:
+            if connection.aborted or not connection.used:
                 raise  # a kept connection may have been closed by the server meanwhile; a new one has no such excuse
         except BaseException:
             pool.drop(connection)
@@ -153,7 +170,8 @@ def _check(response: HTTPResponse, target: Target, start: int, length: int) -> N
     partial = response.status == HTTPStatus.PARTIAL_CONTENT
     whole = response.status == HTTPStatus.OK and start == 0 and length == target.size
     if not partial and not whole:
-        raise _refusal(response, target)
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        raise refused(Refusal(what, response.status, headers, _error_page(response)), target)
     if response.getheader("Content-Encoding", "identity") != "identity":
         raise SourceInvalid(f"{what} comes with a Content-Encoding, so its bytes can't be told by range")
     if partial:
@@ -169,30 +187,34 @@ def _check(response: HTTPResponse, target: Target, start: int, length: int) -> N
             raise SourceChanged(f"{what} was overwritten: its {name} is not the pinned one any more")
 
 
-def _receive(response: HTTPResponse, view: memoryview, limits: HttpLimits) -> None:
+def _receive(response: HTTPResponse, views: Sequence[memoryview], limits: HttpLimits) -> Iterator[memoryview]:
     # readinto() of the response would loop in C until all is there, and a trickle could hold it for ever;
     # one receive at a time leaves room to look at the clock.
-    filled, window_filled, window_start = 0, 0, time.monotonic()
-    while filled < len(view):
-        count = response.fp.readinto1(view[filled:])
-        if not count:
-            raise ConnectionResetError(f"the body ended after {filled} of {len(view)} bytes")
-        filled += count
-        now = time.monotonic()
-        if now - window_start >= limits.slow_window:
-            if filled - window_filled < limits.slow_rate * (now - window_start):
-                raise TimeoutError(f"slower than {limits.slow_rate:.0f} bytes a second")
-            window_filled, window_start = filled, now
+    window_filled, window_start = 0, time.monotonic()
+    for view in views:
+        filled = 0
+        while filled < len(view):
+            count = response.fp.readinto1(view[filled:])
+            if not count:
+                raise ConnectionResetError("the body ended early")
+            filled += count
+            window_filled += count
+            now = time.monotonic()
+            if now - window_start >= limits.slow_window:
+                if window_filled < limits.slow_rate * (now - window_start):
+                    raise TimeoutError(f"slower than {limits.slow_rate:.0f} bytes a second")
+                window_filled, window_start = 0, now
+        busy = time.monotonic()
+        yield view
+        window_start += time.monotonic() - busy  # what the caller does meanwhile isn't the server's slowness
 
 
-def _refusal(response: HTTPResponse, target: Target) -> SourceError:
-    """Find the type and the words for a status: the one table."""
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    refusal = Refusal(bare(target.url), response.status, headers, _error_page(response))
+def refused(refusal: Refusal, target: Target) -> SourceError:
+    """Find the type and the words for an answer that refuses: the one table."""
     better = target.explain(refusal) if target.explain else None
     if better is not None:
         return better
-    what, status = refusal.what, refusal.status
+    what, status, headers = refusal.what, refusal.status, refusal.headers
     if status in _GONE:
         return SourceChanged(f"{what} is gone: the source doesn't have the pinned bytes any more")
     if status in _REDIRECTS:

@@ -5,6 +5,7 @@ anything else: a connection in doubt is never used again.
 """
 
 import base64
+import itertools
 import ssl
 import threading
 from collections import defaultdict
@@ -12,11 +13,16 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from socket import SHUT_RDWR, socket
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from csi_model.errors import SourceUnavailable
 
+if TYPE_CHECKING:
+    from csi_model.sources.workers import Workers
+
+_numbers = itertools.count()
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -96,6 +102,7 @@ class Connection:
     def __init__(self, server: Server, limits: HttpLimits, tls: ssl.SSLContext | None) -> None:
         self.server = server
         self.used = False
+        self.aborted = False
         self.headers: dict[str, str] = {}
         self._absolute = ""
         proxy = Proxy.for_server(server)
@@ -113,7 +120,8 @@ class Connection:
         except BaseException:
             self.http.close()
             raise
-        self.http.sock.settimeout(limits.silence)
+        self._sock = self.http.sock  # kept, as http.client lets go of it when an answer is to be the last one
+        self._sock.settimeout(limits.silence)
 
     def target(self, url: str) -> str:
         """Give what stands in the request line for a URL."""
@@ -122,14 +130,13 @@ class Connection:
 
     def abort(self) -> None:
         """Make a read that another thread waits in return at once."""
-        sock = self.http.sock
-        if sock is not None:
-            try:
-                # Not SSLSocket's own shutdown: it forgets the session first, and the reader would be given the
-                # encrypted bytes that the kernel still has, as if they were the object's.
-                socket.shutdown(sock, SHUT_RDWR)
-            except OSError:
-                return  # it is closed or reset already
+        self.aborted = True
+        try:
+            # Not SSLSocket's own shutdown: it forgets the session first, and the reader would be given the
+            # encrypted bytes that the kernel still has, as if they were the object's.
+            socket.shutdown(self._sock, SHUT_RDWR)
+        except OSError:
+            return  # it is closed or reset already
 
 
 class HttpPool:
@@ -138,12 +145,20 @@ class HttpPool:
     Args:
         ca_bundle: file with the authorities to trust instead of the system's.
         limits: how patient it is.
+        workers: processes that read over TLS in its place, each with a like pool of its own.
+
+    Attributes:
+        number: tells this process's pools apart.
 
     """
 
-    def __init__(self, ca_bundle: Path | None = None, limits: HttpLimits | None = None) -> None:
+    def __init__(
+        self, ca_bundle: Path | None = None, limits: HttpLimits | None = None, workers: "Workers | None" = None
+    ) -> None:
+        self.number = next(_numbers)
+        self.ca_bundle = ca_bundle
         self.limits = limits or HttpLimits()
-        self._ca_bundle = ca_bundle
+        self.workers = workers
         self._lock = threading.Lock()
         self._idle: defaultdict[Server, list[Connection]] = defaultdict(list)
         self._leased: set[Connection] = set()
@@ -192,6 +207,8 @@ class HttpPool:
 
     def close(self) -> None:
         """Close what is idle and make requests that are under way fail soon."""
+        if self.workers is not None:
+            self.workers.close_pool(self)
         with self._lock:
             self._closed = True
             idle = [connection for connections in self._idle.values() for connection in connections]
@@ -205,7 +222,7 @@ class HttpPool:
         with self._lock:
             if self._tls is None:
                 try:
-                    self._tls = ssl.create_default_context(cafile=self._ca_bundle)
+                    self._tls = ssl.create_default_context(cafile=self.ca_bundle)
                 except OSError as error:
-                    raise SourceUnavailable(f"the CA bundle {self._ca_bundle} can't be read: {error}") from error
+                    raise SourceUnavailable(f"the CA bundle {self.ca_bundle} can't be read: {error}") from error
             return self._tls

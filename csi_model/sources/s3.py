@@ -7,18 +7,21 @@ module takes most of a second, so it is imported when the first S3 volume is met
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csi_model.core.globs import Selection
 from csi_model.core.manifest import Entry
 from csi_model.core.reference import Reference
 from csi_model.errors import SourceInvalid
-from csi_model.sources.base import Access, Reader, Source
+from csi_model.sources.base import Access, Reader, Source, read_into
 from csi_model.sources.http import HttpLimits, HttpPool
 from csi_model.sources.s3_client import check_bucket, make_client, origin_of, shown_place
 from csi_model.sources.s3_errors import s3_errors
 from csi_model.sources.s3_listing import ETAG, VERSION, Listing
 from csi_model.sources.s3_reader import Pinned, SignedReader
+
+if TYPE_CHECKING:
+    from csi_model.sources.workers import Workers
 
 _SIGNED_FOR = 3600  # seconds a URL is valid: long enough for a file at a slow rate, short if one ever leaks
 
@@ -30,19 +33,27 @@ class S3Source(Source):
         reference: whose bucket it is.
         access: how it is reached.
         limits: how patient it is with the server.
+        workers: processes that read over TLS in this one's place.
 
     Raises:
         InvalidArgument: the reference can't name a bucket.
 
     """
 
-    def __init__(self, reference: Reference, access: Access, *, limits: HttpLimits | None = None) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        access: Access,
+        *,
+        limits: HttpLimits | None = None,
+        workers: "Workers | None" = None,
+    ) -> None:
         check_bucket(reference.location)
         self.origin = origin_of(access.endpoint, access.region, reference.location)
         self._bucket = reference.location
         self._access = access
         self._limits = limits or HttpLimits()
-        self._pool = HttpPool(access.ca_bundle, self._limits)
+        self._pool = HttpPool(access.ca_bundle, self._limits, workers)
         self._lock = threading.Lock()
         self._made: Any = None
 
@@ -59,7 +70,7 @@ class S3Source(Source):
     def _prove_read(self, entry: Entry) -> None:
         if entry.size:
             with self.open(entry) as reader:
-                reader.read_into(0, memoryview(bytearray(1)))
+                read_into(reader, 0, memoryview(bytearray(1)))
             return
         with s3_errors(self._shown(entry)):
             # S3 asks for the right to read the object before it answers the HEAD of one.

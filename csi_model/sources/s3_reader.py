@@ -6,10 +6,11 @@ work (slow, and all of it Python) happens once per object instead of once per ra
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from csi_model.errors import SourceDenied, SourceUnauthenticated
+from csi_model.sources.base import Abort, Blocks
 from csi_model.sources.http import HttpPool, Target, read_range
 from csi_model.sources.s3_errors import explain
 
@@ -44,13 +45,13 @@ class SignedReader:
         self._target: Target | None = None
         self._signed_at = 0.0
 
-    def read_into(self, start: int, view: memoryview) -> None:
+    def read(self, start: int, views: Sequence[memoryview], abort: Abort | None = None) -> Blocks:
         target = self._signed(None)
         try:
-            read_range(self._pool, target, start, view)
-        except (SourceDenied, SourceUnauthenticated):
+            yield from read_range(self._pool, target, start, views, abort)
+        except (SourceDenied, SourceUnauthenticated):  # an answer's head says so, before anything was yielded
             # The signature may have expired early (a clock, a session token): a new one decides.
-            read_range(self._pool, self._signed(target), start, view)
+            yield from read_range(self._pool, self._signed(target), start, views, abort)
 
     def _signed(self, refused: Target | None) -> Target:
         """Give the current target; a new one if the current one is stale or is the one that was refused."""

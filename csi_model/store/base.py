@@ -34,7 +34,7 @@ class Landed:
 
 
 class Ingest(Protocol):
-    """An open ingest: chunks in any order from any thread, ending in commit or discard."""
+    """An open ingest: bytes in any order from any thread, counted by the chunk, ending in commit or discard."""
 
     @property
     def reserved(self) -> bool:
@@ -46,21 +46,33 @@ class Ingest(Protocol):
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes written since the last checkpoint, at most."""
+        """Bytes of the chunks that landed since the last checkpoint, at most."""
 
-    def write(self, index: int, data: memoryview, *, digest: bytes, note: str = "") -> None:
-        """Write one chunk; it counts after the next checkpoint.
+    def write(self, start: int, data: memoryview, *, cached: bool = True) -> None:
+        """Write some bytes of the file.
+
+        Args:
+            start: offset in bytes.
+            data: any length; whole pages at page boundaries are the fast case.
+            cached: whether they shall stay in the page cache, because somebody will read them soon.
+
+        Raises:
+            ValueError: the file has no such range.
+            StoreFull: the disk filled up.
+            StoreUnusable: any other I/O error.
+
+        """
+
+    def land(self, index: int, *, digest: bytes, note: str = "") -> None:
+        """Say that all bytes of a chunk have been written; it counts after the next checkpoint.
 
         Args:
             index: which chunk.
-            data: its bytes, whole.
             digest: its chunk digest (32 bytes).
             note: the caller's, given back by ``landed`` after a resume; no line breaks.
 
         Raises:
-            ValueError: there is no such chunk, or it has another length.
-            StoreFull: the disk filled up.
-            StoreUnusable: any other I/O error.
+            ValueError: there is no such chunk.
 
         """
 
@@ -72,8 +84,8 @@ class Ingest(Protocol):
 
         """
 
-    def read_into(self, index: int, view: memoryview) -> None:
-        """Read a chunk back that was written.
+    def read_into(self, start: int, view: memoryview) -> None:
+        """Fill a view with bytes of chunks that have landed, from an offset in bytes.
 
         Raises:
             StoreUnusable: it can't be read.
@@ -108,13 +120,14 @@ class SmallFiles(Protocol):
     def pending_bytes(self) -> int:
         """Bytes that wait for :meth:`commit`."""
 
-    def write(self, entry: Entry, data: memoryview, *, digest: bytes) -> None:
+    def write(self, entry: Entry, data: memoryview, *, digest: bytes, cached: bool = True) -> None:
         """Write one file, not durable and not visible yet.
 
         Args:
             entry: whose bytes they are.
             data: all of them: one chunk.
             digest: its chunk digest (32 bytes).
+            cached: whether they shall stay in the page cache.
 
         Raises:
             StoreFull, StoreUnusable: the file doesn't belong to the batch.
@@ -156,6 +169,9 @@ class StagingStore(Protocol):
 
     def find(self, origin: str, entry: Entry) -> str | None:
         """Return the Digest of an entry's bytes if they are here; None for empty entries and for unknown ones."""
+
+    def present(self, manifest: Manifest) -> Mapping[str, str]:
+        """Return path → Digest of the entries whose bytes are here: :meth:`find` for all of a Revision at once."""
 
     def reserve(self, size: int) -> Reservation:
         """Promise room for ``size`` bytes, evicting what nothing holds if need be.

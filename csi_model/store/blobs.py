@@ -1,4 +1,4 @@
-"""Blobs: immutable bytes at rest, named by Digest, and the notes of what is known to be one.
+"""Blobs: immutable bytes at rest, named by Digest.
 
 A blob appears by one rename after its bytes are durable, and is never written again. Trees link to it.
 """
@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
-from csi_model.core.manifest import Entry
-from csi_model.core.treehash import CHUNK_DIGEST_SIZE, is_digest
-from csi_model.store.durable import fsync_directory, fsync_file, settle, write_file
-from csi_model.store.identity import memo_names
+from csi_model.core.manifest import Entry, Manifest
+from csi_model.core.treehash import CHUNK_DIGEST_SIZE
+from csi_model.store.durable import fsync_file, settle, write_file
 from csi_model.store.layout import SMALL, Layout
+from csi_model.store.notes import Notes
 
 _READ_ONLY = 0o444
 _CHUNKS = ".chunks"
@@ -26,11 +26,13 @@ class Blobs:
     """The blobs of one store. Methods raise OSError; the store translates.
 
     Attributes:
+        notes: of what is known to be a blob.
         condemnations: grows whenever a blob that trees may link to is taken away.
 
     """
 
     def __init__(self, layout: Layout) -> None:
+        self.notes = Notes(layout)
         self._layout = layout
         self._lock = threading.Lock()
         self._open_copy: dict[str, int] = {}  # digest → the copy that took the last link
@@ -39,36 +41,27 @@ class Blobs:
     # what is known
 
     def find(self, origin: str, entry: Entry) -> str | None:
-        """Return the Digest of an entry's bytes if they are here, else None."""
-        for name in memo_names(origin, entry):
-            try:
-                digest = self._layout.known(name).read_bytes().decode("ascii", errors="replace")
-            except FileNotFoundError:
-                continue
-            if is_digest(digest) and self.has(digest, entry.size):
-                return digest
-        return None
+        """Return the Digest of an entry's bytes if they are here; None for unknown and for empty ones."""
+        if entry.size == 0:
+            return None
+        return next((digest for digest in self.notes.digests(origin, entry) if self.has(digest, entry.size)), None)
+
+    def present(self, manifest: Manifest) -> dict[str, str]:
+        """Return path → Digest of the entries whose bytes are here."""
+        found = ((entry.path, self.find(manifest.origin, entry)) for entry in manifest.entries)
+        return {path: digest for path, digest in found if digest is not None}
 
     def has(self, digest: str, size: int) -> bool:
         """Tell whether a blob is here with the size that it should have."""
-        try:
-            return self._layout.blob(digest).stat().st_size == size
-        except FileNotFoundError:
-            return False
+        return _size(self._layout.blob_text(digest)) == size
 
     def remember(self, origin: str, entries: Iterable[tuple[Entry, str]], *, durable: bool = False) -> None:
         """Note which Digest entries turned out to have. Losing a note costs a second fetch and nothing else."""
-        for entry, digest in entries:
-            for name in memo_names(origin, entry):
-                path = self._layout.known(name)
-                if not path.parent.is_dir():
-                    path.parent.mkdir(mode=0o700, exist_ok=True)
-                    fsync_directory(self._layout.knowns)
-                write_file(path, digest.encode(), scratch=self._layout.assembly, durable=durable)
+        self.notes.write(origin, entries, durable=durable)
 
     # coming and going
 
-    def adopt(self, files: Sequence[tuple[Path, str, bytes]]) -> None:
+    def adopt(self, files: Sequence[tuple[str, str, bytes]]) -> None:
         """Make durable, sealed files visible as blobs.
 
         Args:
@@ -78,21 +71,22 @@ class Blobs:
         touched = set()
         with self._lock:
             for path, digest, chunks in files:
-                if self.has(digest, path.stat().st_size):
-                    path.unlink()
+                blob = self._layout.blob_text(digest)
+                size = _size(blob)
+                if size is not None and size == _size(path):
+                    os.unlink(path)  # noqa: PTH108 - a string: see Layout.blob_text
                     continue
-                blob = self._layout.blob(digest)
-                if not blob.parent.is_dir():
-                    blob.parent.mkdir(mode=0o700)
-                    fsync_directory(self._layout.blobs)
+                shard = self._layout.blobs / digest[:2]
+                if not shard.is_dir():
+                    shard.mkdir(mode=0o700)
+                    touched.add(self._layout.blobs)
                 if len(chunks) > CHUNK_DIGEST_SIZE:
                     write_file(self._layout.chunks(digest), chunks, scratch=self._layout.assembly)
-                path.rename(blob)
-                touched.add(blob.parent)
-        for directory in touched:
-            settle(directory)
+                os.rename(path, blob)  # noqa: PTH104 - as above
+                touched.add(shard)
+        settle(touched)
 
-    def place(self, digest: str, size: int, target: Path) -> None:
+    def place(self, digest: str, size: int, target: str) -> None:
         """Give a blob's bytes a path in a tree being built: a hard link, or a copy for small files.
 
         Raises:
@@ -101,7 +95,7 @@ class Blobs:
         """
         try:
             if size < SMALL:
-                self._copy(digest, target)
+                self._copy(digest, Path(target))
             else:
                 self._link(digest, target)
         except FileNotFoundError:
@@ -110,15 +104,15 @@ class Blobs:
             raise LookupError(digest) from None
 
     def _copy(self, digest: str, target: Path) -> None:
-        shutil.copyfile(self._layout.blob(digest), target)
+        shutil.copyfile(self._layout.blob_text(digest), target)
         target.chmod(_READ_ONLY)
         os.utime(target, (0, 0))
 
-    def _link(self, digest: str, target: Path) -> None:
+    def _link(self, digest: str, target: str) -> None:
         copy = self._open_copy.get(digest, 0)
         while True:
             try:
-                os.link(self._layout.blob(digest, copy), target)
+                os.link(self._layout.blob_text(digest, copy), target)
             except FileNotFoundError:
                 if copy == 0:
                     raise
@@ -128,7 +122,8 @@ class Blobs:
                     raise
                 copy += 1
             else:
-                self._open_copy[digest] = copy
+                if copy:
+                    self._open_copy[digest] = copy
                 return
 
     def _duplicate(self, digest: str, copy: int) -> None:
@@ -146,7 +141,7 @@ class Blobs:
                 with suppress(OSError):
                     temporary.unlink()
                 raise
-        settle(target.parent)
+        settle([target.parent])
 
     def files_of(self, digest: str) -> list[Path]:
         """Return all files that have a digest's bytes, the first one first."""
@@ -189,3 +184,10 @@ class Blobs:
             for path in self.files_of(digest):
                 dispose(path)
             self._layout.chunks(digest).unlink(missing_ok=True)
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a string: see Layout.blob_text
+    except FileNotFoundError:
+        return None

@@ -5,7 +5,6 @@ Chunks arrive in any order from any thread. A chunk counts once its bytes are du
 """
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
 
@@ -13,7 +12,8 @@ from csi_model.core.manifest import Entry
 from csi_model.core.treehash import chunk_count, chunk_range, combine
 from csi_model.store.base import Landed
 from csi_model.store.blobs import Blobs
-from csi_model.store.durable import allocate, fsync_directory, pread_all, pwrite_all, start_writeback, translated
+from csi_model.store.data_file import DataFile
+from csi_model.store.durable import fsync_directory, translated
 from csi_model.store.identity import ingest_name
 from csi_model.store.layout import Layout
 from csi_model.store.ledger import Ledger
@@ -50,19 +50,18 @@ class DiskIngest:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if self._path.exists():
                 self._path.chmod(0o600)  # an earlier life may have died in the middle of its commit
-            self._data = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._data = DataFile(self._path, entry.size)
             try:
-                self._open_files()
+                self._open_ledger()
             except BaseException:
-                os.close(self._data)
+                self._data.close()
                 raise
 
-    def _open_files(self) -> None:
+    def _open_ledger(self) -> None:
         ledger = self._layout.ledger(self._directory)
-        if os.fstat(self._data).st_size != self._entry.size:
+        if self._data.fresh:
             # New, or committed before its ledger could be thrown away: the ledger speaks of other bytes.
             ledger.unlink(missing_ok=True)
-        self.reserved = allocate(self._data, self._entry.size)
         self._ledger = Ledger(ledger)
         try:
             fsync_directory(self._directory)
@@ -70,6 +69,10 @@ class DiskIngest:
         except BaseException:
             self._ledger.close()
             raise
+
+    @property
+    def reserved(self) -> bool:
+        return self._data.reserved
 
     @property
     def landed(self) -> Mapping[int, Landed]:
@@ -80,13 +83,15 @@ class DiskIngest:
         with self._lock:
             return len(self._written) * chunk_range(0, self._entry.size)[1]
 
-    def write(self, index: int, data: memoryview, *, digest: bytes, note: str = "") -> None:
-        start, end = chunk_range(index, self._entry.size)
-        if not 0 <= start < end or len(data) != end - start:
-            raise ValueError(f"chunk {index} of {self._entry.path} has {len(data)} bytes, expected {end - start}")
+    def write(self, start: int, data: memoryview, *, cached: bool = True) -> None:
+        if not 0 <= start < start + len(data) <= self._entry.size:
+            raise ValueError(f"{self._entry.path} has no bytes {start} to {start + len(data)}")
         with translated(f"writing {self._entry.path}"):
-            pwrite_all(self._data, data, start)
-            start_writeback(self._data, start, len(data))
+            self._data.write(start, data, cached=cached)
+
+    def land(self, index: int, *, digest: bytes, note: str = "") -> None:
+        if not 0 <= index < chunk_count(self._entry.size):
+            raise ValueError(f"{self._entry.path} has no chunk {index}")
         with self._lock:
             self._written[index] = Landed(digest, note)
 
@@ -97,18 +102,18 @@ class DiskIngest:
             if not written:
                 return
             with translated(f"making {self._entry.path} durable"):
-                os.fdatasync(self._data)
+                self._data.sync()
                 self._ledger.append(written)
 
-    def read_into(self, index: int, view: memoryview) -> None:
+    def read_into(self, start: int, view: memoryview) -> None:
         with translated(f"reading {self._entry.path} back"):
-            pread_all(self._data, view, chunk_range(index, self._entry.size)[0])
+            self._data.read_into(start, view)
 
     def commit(self) -> str:
         digest, chunks = self._seal()
         with translated(f"committing {self._entry.path}"):
             self._blobs.remember(self._origin, [(self._entry, digest)], durable=True)
-            self._blobs.adopt([(self._path, digest, chunks)])
+            self._blobs.adopt([(str(self._path), digest, chunks)])
         try:
             self._directory.rename(self._layout.discarded(self._directory))
         except OSError as error:  # the blob is visible: raising would lie
@@ -124,9 +129,7 @@ class DiskIngest:
             raise ValueError(f"{self._entry.path} lacks {len(missing)} of {count} chunks")
         digests = [self.landed[index].digest for index in range(count)]
         with translated(f"sealing {self._entry.path}"):
-            os.fchmod(self._data, 0o444)
-            os.utime(self._data, (0, 0))
-            os.fsync(self._data)
+            self._data.seal()
         return combine(digests, self._entry.size), b"".join(digests)
 
     def discard(self) -> None:
@@ -136,4 +139,4 @@ class DiskIngest:
     def close(self) -> None:
         """Stop writing; what is durable stays for the next one."""
         self._ledger.close()
-        os.close(self._data)
+        self._data.close()

@@ -10,7 +10,8 @@
       blobs/ab/cdef…                  immutable bytes by Digest, mode 0444
       blobs/ab/cdef….1                a second file of the same bytes, once the first has all the links it can
       blobs/ab/cdef….chunks           digests of its chunks (32 bytes each), if it has more than one
-      known/ab/cdef…                  what was fetched once: (Origin, key, pin, size) → Digest
+      known/ab/cdef…                  what was fetched once, (Origin, key, pin, size) → Digest: a symbolic link whose
+                                      text is the Digest in base64
       manifests/<sha256>.json         canonical manifests, so that a staged model needs no network
       trees/<manifest sha256>/        appears by one rename; exists ⇔ the Revision is staged
         root/…                        the Manifest's paths: what pods see
@@ -25,6 +26,7 @@ Files under SMALL bytes are copied into trees, not linked.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -109,13 +111,24 @@ class Layout:
 
     def blob(self, digest: str, copy: int = 0) -> Path:
         """Return the blob's file; ``copy`` counts further files of the same bytes."""
-        return self.blobs / digest[:2] / (digest[2:] + (f".{copy}" if copy else ""))
+        return Path(self.blob_text(digest, copy))
+
+    def blob_text(self, digest: str, copy: int = 0) -> str:
+        """Return the same as a string: for a hundred thousand files, pathlib takes longer than the file system."""
+        return f"{self.root}/blobs/{digest[:2]}/{digest[2:]}" + (f".{copy}" if copy else "")
 
     def chunks(self, digest: str) -> Path:
         return self.blobs / digest[:2] / f"{digest[2:]}.chunks"
 
-    def known(self, name: str) -> Path:
-        return self.knowns / name[:2] / name[2:]
+    def shards(self) -> Iterator[Path]:
+        """Yield the directories that blobs and notes lie in."""
+        for parent in (self.blobs, self.knowns):
+            for number in range(256):
+                yield parent / f"{number:02x}"
+
+    def known(self, name: str) -> str:
+        """Return a note's path, as a string for the same reason as :meth:`blob_text`."""
+        return f"{self.root}/known/{name[:2]}/{name[2:]}"
 
     def in_use(self, mount_root: Path) -> str | None:
         """Tell which entry of ``trees/`` or ``trash/`` a mount shows, from mountinfo's root field; None if neither.

@@ -6,7 +6,7 @@ Nothing that may be half deleted by a crash is deleted where it lies: it is rena
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -81,8 +81,7 @@ class Rubbish:
 
     def needed(self) -> set[str]:
         """Return the Digests that protected manifests name, as far as they are here."""
-        found = (self._blobs.find(m.origin, entry) for m in self._protected() for entry in m.entries)
-        return {digest for digest in found if digest is not None}
+        return {digest for manifest in self._protected() for digest in self._blobs.present(manifest).values()}
 
     def drop_blobs(self) -> None:
         """Delete blobs that no tree links to and no protected manifest names."""
@@ -97,17 +96,12 @@ class Rubbish:
         for path in self._layout.manifests.glob("*.json"):
             if path.stem not in named and self._trees.find(path.stem) is None:
                 _unlink_if_older(path, before)
-        for path in _files(self._layout.knowns):
-            if not self._layout.blob(path.read_bytes().decode("ascii", errors="replace")[:64]).is_file():
+        for path, digest in self._blobs.notes.all():
+            if not digest or not self._layout.blob(digest).is_file():
                 _unlink_if_older(path, before)
 
 
 def _unlink_if_older(path: Path, before: float) -> None:
     with suppress(FileNotFoundError):
-        if path.stat().st_mtime < before:
+        if path.lstat().st_mtime < before:
             path.unlink()
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    for shard in directory.iterdir():
-        yield from shard.iterdir()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 
@@ -87,7 +88,7 @@ class Trees:
             with suppress(OSError):
                 remove_tree(work)
             raise
-        settle(self._layout.trees)
+        settle([self._layout.trees])
         return self._layout.tree_root(manifest.digest)
 
     def _fill(self, work: Path, manifest: Manifest, digests: Mapping[str, str]) -> None:
@@ -95,17 +96,16 @@ class Trees:
         root.mkdir(parents=True, mode=0o700)
         directories = {root}
         written = [work / "index"]
-        for entry in manifest.entries:
-            target = root / entry.path
-            _make_parents(target.parent, directories)
-            if entry.size == 0:
-                target.touch()
-                target.chmod(0o444)
-                os.utime(target, (0, 0))
-            else:
-                self._blobs.place(digests[entry.path], entry.size, target)
-            if entry.size < SMALL:
-                written.append(target)
+        for parent, entries in groupby(manifest.entries, lambda entry: entry.path.rpartition("/")[0]):
+            _make_parents(root / parent, directories)
+            for entry in entries:
+                target = f"{root}/{entry.path}"  # a string: see Layout.blob_text
+                if entry.size == 0:
+                    _make_empty(Path(target))
+                else:
+                    self._blobs.place(digests[entry.path], entry.size, target)
+                if entry.size < SMALL:
+                    written.append(Path(target))
         index = "".join(f"{digests.get(e.path, EMPTY)} {e.path}\n" for e in manifest.entries)
         written[0].write_text(index, encoding="utf-8")
         _seal(work, directories, written)
@@ -156,6 +156,12 @@ class Trees:
     def remove(self, manifest: str, dispose: Callable[[Path], None]) -> None:
         """Hand a tree's directory to ``dispose``."""
         dispose(self._layout.tree(manifest))
+
+
+def _make_empty(path: Path) -> None:
+    path.touch()
+    path.chmod(0o444)
+    os.utime(path, (0, 0))
 
 
 def _make_parents(directory: Path, made: set[Path]) -> None:

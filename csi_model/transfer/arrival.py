@@ -1,22 +1,69 @@
 """Arrival: one large Entry on its way in: its open ingest, its reader and its verifier.
 
-Chunks come from any thread in any order. Each is hashed (tree hash) and written by the thread that fetched it. If the
-source's Checksum needs order, a chunk that comes early keeps its buffer until its turn.
+Its chunks are handed out in runs, and each is hashed and written block by block by the thread that fetches it
+(:class:`Landing`). If the source's Checksum needs the bytes in order, a chunk that comes early keeps its buffer until
+its turn; one thread at a time feeds them to the hash, and no other waits for it.
 """
 
+import itertools
 import mmap
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
+from blake3 import blake3
+
 from csi_model.core.manifest import Entry
-from csi_model.core.treehash import chunk_count, chunk_digest, chunk_range
+from csi_model.core.treehash import chunk_count, chunk_range
 from csi_model.errors import NodeError, SourceCorrupt
 from csi_model.sources.base import Source
 from csi_model.store.base import Ingest
-from csi_model.transfer.buffers import Buffers
+from csi_model.transfer.buffers import BLOCK
 from csi_model.transfer.fetching import Stopped
-from csi_model.transfer.verifying import verifier_for
+from csi_model.transfer.verifying import Verifier, verifier_for
+
+
+class Landing:
+    """One chunk between the network and the disk: each block is hashed, summed and written while it is hot.
+
+    Args:
+        index: which chunk.
+        entry: of which file.
+        ingest: where it goes.
+        verifier: of the file.
+        cached: whether it shall stay in the page cache.
+
+    Attributes:
+        index: which chunk.
+
+    """
+
+    def __init__(self, index: int, entry: Entry, ingest: Ingest, verifier: Verifier, *, cached: bool) -> None:
+        self.index = index
+        self._position, self._end = chunk_range(index, entry.size)
+        self._ingest = ingest
+        self._verifier = verifier
+        self._cached = cached
+        self._hash = blake3()
+        self._piece = verifier.piece(index)
+
+    def take(self, block: memoryview) -> bool:
+        """Take the next block in; tells whether the chunk is whole now.
+
+        Raises:
+            StoreFull, StoreUnusable: it can't be written.
+
+        """
+        self._hash.update(block)
+        self._piece.update(block)
+        self._ingest.write(self._position, block, cached=self._cached)
+        self._position += len(block)
+        if self._position < self._end:
+            return False
+        note = self._verifier.landed(self.index, self._piece)
+        self._ingest.land(self.index, digest=self._hash.digest(), note=note)
+        return True
 
 
 class Arrival:
@@ -27,7 +74,7 @@ class Arrival:
         ingest: open, closed by ``resources``.
         resources: taken over, and let go by :meth:`close`.
         source: where it comes from.
-        buffers: the pool that buffers go back to.
+        give_back: takes buffers that have waited for their turn.
         halted: whether to give up; asked while durable chunks are read back.
 
     """
@@ -39,19 +86,22 @@ class Arrival:
         ingest: Ingest,
         resources: ExitStack,
         source: Source,
-        buffers: Buffers,
+        give_back: Callable[[mmap.mmap], None],
         halted: Callable[[], bool],
     ) -> None:
         self.entry = entry
         self.ingest = ingest
-        self._buffers = buffers
+        self.verifier = verifier_for(entry)
+        self._give_back = give_back
         self._halted = halted
-        self._verifier = verifier_for(entry)
         self._lock = threading.Lock()
         self._turn = 0  # the next chunk that an in-order verifier wants
+        self._feeding = False
         self._early: dict[int, mmap.mmap] = {}
         self._durable = self._resumable()
         self._missing = set(range(chunk_count(entry.size))) - self._durable
+        self._to_fetch = deque(sorted(self._missing))
+        self._complete = False
         self._settled = False  # nothing is left to keep
         self.reader = resources.enter_context(source.open(entry))
         self._resources = resources.pop_all()
@@ -62,7 +112,7 @@ class Arrival:
         return {
             index
             for index in range(chunk_count(self.entry.size))
-            if index in known and (self._verifier.in_order or self._verifier.restore(index, known[index]))
+            if index in known and (self.verifier.in_order or self.verifier.restore(index, known[index]))
         }
 
     @property
@@ -70,77 +120,108 @@ class Arrival:
         """Bytes of an earlier life that need no second fetch."""
         return sum(_length(index, self.entry.size) for index in self._durable)
 
-    def chunks(self) -> list[int]:
-        """Return the chunks that have yet to land, in order."""
-        with self._lock:
-            return sorted(self._missing)
+    @property
+    def left(self) -> int:
+        """How many chunks nobody has taken yet."""
+        return len(self._to_fetch)
 
-    def land(self, index: int, buffer: mmap.mmap) -> bool:
-        """Hash, check and write a chunk; the buffer goes back to the pool by itself, also after an error.
+    def next_run(self, most: int) -> range:
+        """Hand out the next chunks, at most so many, one behind the other; for one thread at a time."""
+        first = last = self._to_fetch.popleft()
+        while self._to_fetch and self._to_fetch[0] == last + 1 and last - first + 1 < most:
+            last = self._to_fetch.popleft()
+        return range(first, last + 1)
+
+    def landing(self, index: int, *, cached: bool) -> Landing:
+        """Begin a chunk."""
+        return Landing(index, self.entry, self.ingest, self.verifier, cached=cached)
+
+    def landed(self, index: int, buffer: mmap.mmap | None) -> bool:
+        """Count a chunk that is whole and written.
 
         Args:
             index: which.
-            buffer: begins with its bytes.
+            buffer: taken over: its bytes, for a verifier that wants them in order; else None.
 
         Returns:
-            Whether this was the last chunk that was missing.
+            Whether everything is here now: True once, for whoever is to commit.
 
         Raises:
             Stopped: it was given up while durable chunks were read back.
-            StoreFull, StoreUnusable: it can't be written.
+            StoreUnusable: they can't be read.
 
         """
-        kept = False
-        try:
-            with memoryview(buffer) as whole, whole[: _length(index, self.entry.size)] as view:
-                note = "" if self._verifier.in_order else self._verifier.take(index, view)
-                self.ingest.write(index, view, digest=chunk_digest(view), note=note)
-            with self._lock:
-                if self._verifier.in_order:
-                    self._early[index] = buffer
-                    kept = True
-                    self._advance()
-                self._missing.discard(index)
-                return not self._missing
-        finally:
-            if not kept:
-                self._buffers.give_back(buffer)
-
-    def _advance(self) -> None:
-        """Feed the in-order verifier as far as chunks are here; called with the lock held."""
-        scratch = None
-        while self._turn < chunk_count(self.entry.size):
-            length = _length(self._turn, self.entry.size)
-            buffer = self._early.get(self._turn)
+        with self._lock:
+            self._missing.discard(index)
             if buffer is not None:
-                with memoryview(buffer) as whole, whole[:length] as view:
-                    self._verifier.take(self._turn, view)
-                self._buffers.give_back(self._early.pop(self._turn))
-            elif self._turn in self._durable:
+                self._early[index] = buffer
+        self.feed()
+        return self._claim_completion()
+
+    def claim_if_whole(self) -> bool:
+        """Tell once whether all chunks were durable from an earlier life; raises as :meth:`landed`."""
+        self.feed()
+        return self._claim_completion()
+
+    def _claim_completion(self) -> bool:
+        with self._lock:
+            fed = not self.verifier.in_order or self._turn == chunk_count(self.entry.size)
+            complete = fed and not self._missing and not self._complete
+            self._complete = self._complete or complete
+            return complete
+
+    def feed(self) -> None:
+        """Feed a verifier that wants order as far as chunks are here, unless another thread is doing so already."""
+        with self._lock:
+            if self._feeding or not self.verifier.in_order:
+                return
+            self._feeding = True
+        try:
+            while self._is_turn():
+                self._feed_chunk()
+        except BaseException:
+            with self._lock:
+                self._feeding = False
+            raise
+
+    def _is_turn(self) -> bool:
+        """Tell whether the next chunk is here; if not, whoever brings it feeds it."""
+        with self._lock:
+            self._feeding = self._turn in self._early or self._turn in self._durable
+            return self._feeding
+
+    def _feed_chunk(self) -> None:
+        length = _length(self._turn, self.entry.size)
+        buffer = self._early.get(self._turn)
+        if buffer is not None:
+            with memoryview(buffer) as whole, whole[:length] as view:
+                self.verifier.feed(view)
+            with self._lock:
+                del self._early[self._turn]
+                self._turn += 1
+            self._give_back(buffer)
+            return
+        with memoryview(bytearray(min(BLOCK, length))) as scratch:
+            start, end = chunk_range(self._turn, self.entry.size)
+            for position in range(start, end, len(scratch)):
                 if self._halted():  # reading much of a large file back takes a while
                     raise Stopped
-                scratch = scratch or bytearray(_length(0, self.entry.size))
-                with memoryview(scratch) as whole, whole[:length] as view:
-                    self.ingest.read_into(self._turn, view)
-                    self._verifier.take(self._turn, view)
-            else:
-                return
+                with scratch[: min(len(scratch), end - position)] as view:
+                    self.ingest.read_into(position, view)
+                    self.verifier.feed(view)
+        with self._lock:
             self._turn += 1
 
     def commit(self) -> None:
         """Check the whole, then make it a blob and let go of everything.
 
         Raises:
-            Stopped: it was given up while durable chunks were read back.
             SourceCorrupt: the bytes aren't what the source said; the ingest is thrown away.
             StoreFull, StoreUnusable: it can't be made durable.
 
         """
-        with self._lock:
-            if self._verifier.in_order:
-                self._advance()
         try:
-            self._verifier.finish()
+            self.verifier.finish()
         except SourceCorrupt:
             self._settled = True
             self.ingest.discard()
@@ -152,13 +233,37 @@ class Arrival:
     def close(self) -> None:
         """Let go of the reader and of buffers that wait for their turn; what was written is kept. May be repeated."""
         with self._lock:
-            while self._early:
-                self._buffers.give_back(self._early.popitem()[1])
+            early = list(self._early.values())
+            self._early.clear()
+        for buffer in early:
+            self._give_back(buffer)
         if not self._settled:
             with suppress(NodeError):  # what can't be made durable now is fetched again, and costs nothing else
                 self.ingest.checkpoint()
         self._settled = True
         self._resources.close()
+
+
+def blocks_of(run: range, size: int, buffer: memoryview) -> list[memoryview]:
+    """Cut a run of chunks into blocks that lie in a buffer: all in its beginning, or side by side if a chunk fits.
+
+    Args:
+        run: indices of neighbouring chunks.
+        size: bytes of the file.
+        buffer: one block, or at least as long as the (one) chunk.
+
+    Returns:
+        One view per block, in order; no block crosses from one chunk to the next.
+
+    """
+    views = []
+    for index in run:
+        length = _length(index, size)
+        apart = len(buffer) >= length
+        step = min(BLOCK, len(buffer))
+        for start, end in itertools.pairwise([*range(0, length, step), length]):
+            views.append(buffer[start:end] if apart else buffer[: end - start])
+    return views
 
 
 def _length(index: int, size: int) -> int:

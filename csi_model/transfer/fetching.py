@@ -1,12 +1,16 @@
-"""One span from the source into memory, tried again as long as that makes sense."""
+"""One range from the source into memory, block by block, gone on with as long as that makes sense."""
 
+import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from csi_model.errors import SourceBusy, SourceError, SourceUnavailable
 from csi_model.settings import TransferSettings
-from csi_model.sources.base import Reader
+from csi_model.sources.base import Abort, Blocks, Reader
+
+log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -16,47 +20,53 @@ class Stopped(Exception):
 def fetch(
     reader: Reader,
     start: int,
-    view: memoryview,
+    views: Sequence[memoryview],
     *,
     settings: TransferSettings,
-    stop: threading.Event,
-    retried: Callable[[], None],
-) -> None:
-    """Fill a view from a reader, repeating what is worth repeating.
+    halt: threading.Event,
+    abort: Abort,
+    retried: Callable[[SourceError], None],
+) -> Blocks:
+    """Fill views from a reader and yield each; after an error that is worth it, go on at the view that failed.
 
     Args:
         reader: of the Entry.
         start: offset in bytes.
-        view: filled when this returns.
+        views: as :meth:`Reader.read` wants them.
         settings: how often and how patiently.
-        stop: ends the wait between two tries at once.
-        retried: called before each repetition.
+        halt: ends everything soon, the wait between two tries at once.
+        abort: lets another thread break the connection; that counts as an error worth another try.
+        retried: called before each repetition with the error.
 
     Raises:
-        Stopped: ``stop`` was set.
-        SourceError: the last try's.
+        Stopped: ``halt`` was set.
+        SourceError: one not worth a repetition, or the last of ``attempts`` in a row that brought nothing.
 
     """
-    for attempt in range(1, settings.attempts + 1):
-        if stop.is_set():
+    done, failures = 0, 0
+    while done < len(views):
+        if halt.is_set():
             raise Stopped
         try:
-            reader.read_into(start, view)
+            with closing(reader.read(start, views[done:], abort)) as blocks:
+                for view in blocks:
+                    if halt.is_set():  # the source may have been closed meanwhile: what it gave then isn't trusted
+                        raise Stopped
+                    done, start, failures = done + 1, start + len(view), 0
+                    yield view
         except SourceError as error:
-            if stop.is_set():  # then the source is being closed, and what that breaks is nobody's fault
+            if halt.is_set():  # then the source is being closed, and what that breaks is nobody's fault
                 raise Stopped from error
-            if attempt == settings.attempts or not isinstance(error, SourceUnavailable):
+            failures += 1
+            if failures >= settings.attempts or not isinstance(error, SourceUnavailable):
                 raise
-            stop.wait(_pause(error, attempt, settings))
-            retried()
-        else:
-            if stop.is_set():  # the source may have been closed during the read: what it gave then isn't trusted
-                raise Stopped
-            return
+            log.debug("try %d of %d failed: %s", failures, settings.attempts, error)
+            halt.wait(_pause(error, failures, settings))
+            retried(error)
 
 
-def _pause(error: SourceUnavailable, attempt: int, settings: TransferSettings) -> float:
+def _pause(error: SourceUnavailable, failures: int, settings: TransferSettings) -> float:
     """Return seconds to wait: exponential with full jitter, or longer if the source says so (within bounds)."""
-    longest = min(settings.backoff_max, settings.backoff_initial * 2 ** (attempt - 1))
+    longest = min(settings.backoff_max, settings.backoff_initial * 2 ** (failures - 1))
     asked = error.retry_after if isinstance(error, SourceBusy) else None
     return min(settings.backoff_max, max(random.uniform(0, longest), asked or 0.0))  # noqa: S311 - jitter is no secret

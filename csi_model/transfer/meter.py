@@ -1,5 +1,6 @@
 """Meter: counts bytes as they land, and tells the rate over the last seconds."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -8,7 +9,9 @@ from collections.abc import Callable
 from csi_model.core import treehash
 from csi_model.core.warmth import Progress
 
+log = logging.getLogger(__name__)
 _WINDOW = 5.0  # seconds: long enough to be steady, short enough to show a stall
+_TELL = 5.0  # seconds between two lines of log about repeated requests
 _STEP = 0.1  # seconds between two samples
 
 
@@ -30,6 +33,7 @@ class Meter:
         self._present = 0
         self._fetched = 0
         self._retries = 0
+        self._last_told = -_TELL
         self._started = clock()
         self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
         self.note = ""
@@ -54,10 +58,16 @@ class Meter:
                 self._samples.append((now, self._fetched))
             self._forget_before(now - _WINDOW)
 
-    def retried(self) -> None:
-        """Count a request that had to be repeated."""
+    def retried(self, error: Exception) -> None:
+        """Count a request that had to be repeated, and log it now and then."""
+        now = self._clock()
         with self._lock:
             self._retries += 1
+            retries, is_due = self._retries, now - self._last_told >= _TELL
+            if is_due:
+                self._last_told = now
+        if is_due:
+            log.info("repeated %d requests so far, the last because: %s", retries, error)
 
     def elapsed(self) -> float:
         """Return seconds since the warm-up began."""

@@ -1,6 +1,6 @@
 """Plan: the pure difference Manifest - Store."""
 
-from collections.abc import Callable
+from collections.abc import Container
 from dataclasses import dataclass
 
 from csi_model.core.manifest import Entry, Manifest
@@ -23,8 +23,8 @@ class Plan:
     present: int
 
     @classmethod
-    def of(cls, manifest: Manifest, is_here: Callable[[Entry], bool]) -> "Plan":
-        """Compare a Manifest with what is here; empty files need no bytes."""
-        missing = [entry for entry in manifest.entries if entry.size and not is_here(entry)]
+    def of(cls, manifest: Manifest, present: Container[str]) -> "Plan":
+        """Compare a Manifest with the paths of the entries that are here; empty files need no bytes."""
+        missing = [entry for entry in manifest.entries if entry.size and entry.path not in present]
         missing.sort(key=lambda entry: -entry.size)
         return cls(manifest, tuple(missing), manifest.size - sum(entry.size for entry in missing))

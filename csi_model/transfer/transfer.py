@@ -1,36 +1,33 @@
-"""Transfer: one pass over one Plan.
+"""Transfer: one pass over one Plan, and a lane of the node's streams: what is to be done next, and when it is over.
 
-How a byte travels: a worker takes a free buffer, then the next span in order (big files first, small files last),
-fetches it into the buffer, hashes it while it is in the processor's cache, and writes it. The worker that lands a
-file's last chunk commits it. Workers of all warm-ups share one pool of buffers, which bounds memory and streams.
+Large files come first, one opened behind the other, each in runs of chunks that get shorter towards the end, so that
+all streams finish together; then the small ones in batches. :mod:`csi_model.transfer.bringing` does the work.
 """
 
 import mmap
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
 
+from csi_model.core import treehash
 from csi_model.core.manifest import Entry
-from csi_model.core.treehash import chunk_count, chunk_digest, chunk_range
-from csi_model.errors import CsiModelError, NodeError
+from csi_model.core.treehash import chunk_count
+from csi_model.errors import CsiModelError
 from csi_model.settings import TransferSettings
-from csi_model.sources.base import Reader, Source
-from csi_model.store.base import Reservation, SmallFiles, StagingStore
+from csi_model.sources.base import Source
+from csi_model.store.base import StagingStore
 from csi_model.transfer.arrival import Arrival
-from csi_model.transfer.buffers import Buffers
-from csi_model.transfer.fetching import Stopped, fetch
+from csi_model.transfer.bringing import Bringing
+from csi_model.transfer.buffers import BLOCK
+from csi_model.transfer.fetching import Stopped
+from csi_model.transfer.keeping import Account
 from csi_model.transfer.meter import Meter
 from csi_model.transfer.plan import Plan
-from csi_model.transfer.verifying import verifier_for
+from csi_model.transfer.streams import Job, Streams
 
 _WATCH = 0.1  # seconds between two looks at whether the transfer should stop
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    arrival: Arrival
-    index: int
 
 
 class Transfer:
@@ -40,9 +37,11 @@ class Transfer:
         plan: what is missing.
         source: where it is; closed early if the transfer is to end early.
         store: where it goes.
-        settings: how many streams, how patiently.
-        buffers: shared with other transfers.
+        settings: how patiently, in what portions.
+        streams: the node's.
         meter: told what lands.
+        urgent: whether somebody waits, asked again and again.
+        account: decides what stays in the page cache.
         stop: set it to stop soon; what was written stays.
 
     """
@@ -54,25 +53,31 @@ class Transfer:
         *,
         store: StagingStore,
         settings: TransferSettings,
-        buffers: Buffers,
+        streams: Streams,
         meter: Meter,
+        urgent: Callable[[], bool],
+        account: Account,
         stop: threading.Event,
     ) -> None:
-        self._store = store
-        self._settings = settings
-        self._buffers = buffers
-        self._origin = plan.manifest.origin
         self._plan = plan
         self._source = source
-        self._meter = meter
-        self._outer_stop = stop
+        self._store = store
+        self._settings = settings
+        self._streams = streams
+        self._urgent = urgent
+        self._stop = stop
         self._halt = threading.Event()  # an error, or somebody asked
-        self._lock = threading.Lock()
-        self._open = ExitStack()
-        self._jobs = self._make_jobs()
+        self._bringing = Bringing(
+            plan.manifest.origin, source, store=store, settings=settings, streams=streams, meter=meter,
+            keep=lambda size: account.keep(size, urgent=urgent()), halt=self._halt,
+        )  # fmt: skip
+        self._changed = threading.Condition()
+        self._entries = deque(entry for entry in plan.missing if is_large(entry))
+        self._smalls = deque(entry for entry in plan.missing if not is_large(entry))
+        self._arrivals: deque[Arrival] = deque()  # opened, with chunks that nobody has taken yet
+        self._opening = False
+        self._running = 0
         self._error: BaseException | None = None
-        self._left_to_others = 0
-        self._reservation: Reservation | None = None
 
     def run(self) -> bool:
         """Work until the plan is done.
@@ -84,170 +89,130 @@ class Transfer:
             Stopped, SourceError, StoreFull, StoreUnusable: as :meth:`Engine.bring`.
 
         """
-        missing = self._plan.missing
-        allocated = sum(self._store.allocated(self._origin, entry) for entry in missing if _is_large(entry))
-        needed = sum(entry.size for entry in missing) - allocated
-        spans = sum(chunk_count(entry.size) for entry in missing)
-        with self._store.reserve(max(0, needed)) as self._reservation, self._open:
-            self._run_workers(min(self._settings.streams, spans))
+        origin, missing = self._plan.manifest.origin, self._plan.missing
+        needed = sum(entry.size for entry in missing)
+        needed -= sum(self._store.allocated(origin, entry) for entry in self._entries)
+        with self._store.reserve(max(0, needed)) as reservation, ExitStack() as arrivals:
+            self._bringing.begin(reservation, arrivals)
+            with self._streams.serving(self):
+                self._watch()
         if self._error is not None:
             raise self._error
-        if self._outer_stop.is_set():
+        if self._stop.is_set():
             raise Stopped
-        return self._left_to_others == 0
+        return self._bringing.left_to_others == 0
 
-    def _run_workers(self, count: int) -> None:
-        workers: list[threading.Thread] = []
+    def _watch(self) -> None:
         try:
-            for number in range(count):
-                worker = threading.Thread(target=self._work, name=f"span-{number}", daemon=True)
-                worker.start()
-                workers.append(worker)
+            while not self._is_over():
+                with self._changed:
+                    self._changed.wait_for(self._is_over, _WATCH)
+                if self._stop.is_set():
+                    self._halt.set()
+                if self._halt.is_set():
+                    self._source.close()  # so that nobody waits for a server's answer any more
+                else:
+                    self._bringing.cut_stragglers(time.monotonic())
         except BaseException:
             self._halt.set()
+            self._source.close()
             raise
-        finally:
-            for worker in workers:
-                while worker.is_alive():
-                    worker.join(_WATCH)
-                    if self._outer_stop.is_set() or self._halt.is_set():
-                        self._halt.set()
-                        self._source.close()  # so that nobody waits for a server's answer any more
 
-    def _make_jobs(self) -> Iterator[_Span | Entry | Arrival]:
-        """Yield spans, small entries, and arrivals that are whole already; advanced under the lock."""
-        for entry in self._plan.missing:
-            if not _is_large(entry):
-                yield entry
-                continue
-            arrival = self._arrive(entry)
-            if arrival is None:
-                continue
-            chunks = arrival.chunks()
-            if not chunks:
-                yield arrival
-            for index in chunks:
-                yield _Span(arrival, index)
+    def _is_over(self) -> bool:
+        with self._changed:  # a job ends and leaves further ones in one step, and one is taken in one step
+            return self._running == 0 and self.wants() is None
 
-    def _arrive(self, entry: Entry) -> Arrival | None:
-        """Open an entry for fetching; None if another transfer is bringing it, or has brought it meanwhile."""
-        self._promised().recheck()
-        before = self._store.allocated(self._origin, entry)
-        with ExitStack() as resources:
-            ingest = resources.enter_context(self._store.ingest(self._origin, entry))
-            if ingest is None:
-                self._left_to_others += 1
-                return None
-            if self._is_here(entry):
-                ingest.discard()
-                return None
-            if ingest.reserved:
-                self._promised().used(entry.size - before)
-            arrival = Arrival(
-                entry, ingest=ingest, resources=resources, source=self._source, buffers=self._buffers,
-                halted=self._halt.is_set,
-            )  # fmt: skip
-        self._open.callback(arrival.close)
-        self._meter.resumed(arrival.resumed_bytes)
-        return arrival
+    @property
+    def urgent(self) -> bool:
+        return self._urgent()
 
-    def _is_here(self, entry: Entry) -> bool:
-        """Look again: another transfer may have brought an entry since the plan was made."""
-        return self._store.find(self._origin, entry) is not None
+    def wants(self) -> int | None:
+        if self._halt.is_set():
+            return None
+        if self._arrivals:
+            in_order = self._arrivals[0].verifier.in_order
+            return treehash.CHUNK if in_order else min(BLOCK, treehash.CHUNK)
+        if self._entries:
+            return None if self._opening else 0  # one at a time; the small files wait until all large ones are open
+        return _small_buffer(self._smalls[0]) if self._smalls and not self._opening else None
 
-    def _promised(self) -> Reservation:
-        if self._reservation is None:
-            raise RuntimeError("no span is taken before run() has reserved its room")
-        return self._reservation
+    def take(self) -> Job:
+        with self._changed:
+            self._running += 1
+            if self._arrivals:
+                arrival, run = self._take_run()
+                return lambda buffer: self._guard(lambda: self._bringing.run(arrival, run, _given(buffer)), buffer)
+            if self._entries:
+                self._opening = True
+                entry = self._entries.popleft()
+                return lambda _: self._guard(lambda: self._open(entry), None)
+            batch = self._take_batch()
+            return lambda buffer: self._guard(lambda: self._bringing.batch(batch, _given(buffer)), buffer)
 
-    def _work(self) -> None:
-        smalls = self._store.small_files(self._origin)
+    def _take_run(self) -> tuple[Arrival, range]:
+        arrival = self._arrivals[0]
+        share = arrival.left // (2 * self._streams.limit)
+        most = 1 if arrival.verifier.in_order else max(1, min(self._settings.run_chunks, share))
+        run = arrival.next_run(most)
+        if not arrival.left:
+            self._arrivals.popleft()
+        return arrival, run
+
+    def _take_batch(self) -> list[Entry]:
+        """Take some of the small files, the largest first; fewer towards the end, so that all streams have some."""
+        batch = [self._smalls.popleft()]
+        most = min(self._settings.small_file_batch, len(self._smalls) // (2 * self._streams.limit))
+        size = batch[0].size
+        while len(batch) < most and size < self._settings.checkpoint_bytes:
+            batch.append(self._smalls.popleft())
+            size += batch[-1].size
+        return batch
+
+    def _open(self, entry: Entry) -> None:
         try:
-            try:
-                while not self._halt.is_set():
-                    buffer = self._buffers.take(self._halt.is_set)  # before the place in the order: see Buffers
-                    job = self._next(buffer) if buffer is not None else None
-                    if buffer is None or job is None:
-                        break
-                    self._do(job, buffer, smalls)
-            finally:
-                smalls.commit()  # also after an error: what was fetched stays
+            arrival = self._bringing.open(entry)
+            if arrival is not None:
+                self._arrivals.append(arrival)
+        finally:
+            self._opening = False  # after the append: whoever looks in between must see one of the two
+            self._streams.wake()
+
+    def _guard(self, job: Callable[[], None], buffer: mmap.mmap | None) -> None:
+        """Run a job; its error, if it is the first one, becomes the transfer's."""
+        try:
+            if not self._halt.is_set():
+                job()
+            elif buffer is not None:
+                self._streams.give_back(buffer)
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller of run()
             self._fail(error)
         finally:
-            with suppress(OSError, NodeError):
-                smalls.abandon()
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
         """Remember the first error, but a typed one rather than what it led to in another thread."""
-        with self._lock:
+        with self._changed:
             if not isinstance(self._error, CsiModelError if isinstance(error, CsiModelError) else BaseException):
                 self._error = error
         self._halt.set()
 
-    def _next(self, buffer: mmap.mmap) -> _Span | Entry | Arrival | None:
-        job = None
-        try:
-            with self._lock:
-                job = next(self._jobs, None)
-        finally:
-            if not isinstance(job, (_Span, Entry)):
-                self._buffers.give_back(buffer)
-        return job
 
-    def _do(self, job: _Span | Entry | Arrival, buffer: mmap.mmap, smalls: SmallFiles) -> None:
-        match job:
-            case _Span(arrival, index):
-                self._do_span(arrival, index, buffer)
-            case Arrival():
-                job.commit()
-            case Entry():
-                self._do_small(job, buffer, smalls)
-
-    def _do_span(self, arrival: Arrival, index: int, buffer: mmap.mmap) -> None:
-        start, end = chunk_range(index, arrival.entry.size)
-        try:
-            with memoryview(buffer) as whole, whole[: end - start] as view:
-                self._fetch(arrival.reader, start, view)
-        except BaseException:
-            self._buffers.give_back(buffer)
-            raise
-        if not arrival.ingest.reserved:
-            self._promised().used(end - start)
-        is_last = arrival.land(index, buffer)
-        self._meter.landed(end - start)
-        if is_last:
-            arrival.commit()
-        elif arrival.ingest.pending_bytes >= self._settings.checkpoint_bytes:
-            arrival.ingest.checkpoint()
-
-    def _do_small(self, entry: Entry, buffer: mmap.mmap, smalls: SmallFiles) -> None:
-        try:
-            if self._is_here(entry):
-                return
-            with (
-                self._source.open(entry) as reader,
-                memoryview(buffer) as whole,
-                whole[: entry.size] as view,
-            ):
-                self._fetch(reader, 0, view)
-                verifier = verifier_for(entry)
-                verifier.take(0, view)
-                verifier.finish()
-                smalls.write(entry, view, digest=chunk_digest(view))
-        finally:
-            self._buffers.give_back(buffer)
-        self._promised().used(entry.size)
-        self._meter.landed(entry.size)
-        if len(smalls) >= self._settings.small_file_batch or smalls.pending_bytes >= self._settings.checkpoint_bytes:
-            smalls.commit()
-
-    def _fetch(self, reader: Reader, start: int, view: memoryview) -> None:
-        fetch(reader, start, view, settings=self._settings, stop=self._halt, retried=self._meter.retried)
-
-
-def _is_large(entry: Entry) -> bool:
+def is_large(entry: Entry) -> bool:
     """Tell whether an entry has more than one chunk, and so an ingest of its own."""
     return chunk_count(entry.size) > 1
+
+
+def _small_buffer(entry: Entry) -> int:
+    """Return the size of the buffer for a batch of files that are no larger than this one."""
+    block = min(BLOCK, treehash.CHUNK)
+    return block if entry.size <= block else treehash.CHUNK
+
+
+def _given(buffer: mmap.mmap | None) -> mmap.mmap:
+    if buffer is None:
+        raise RuntimeError("the streams gave no buffer although one was wanted")
+    return buffer

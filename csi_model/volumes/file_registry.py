@@ -59,11 +59,12 @@ class FileRegistry:
         path = self._path(volume_id)
         with _failing(f"reading volume {volume_id[:128]!r}"):
             try:
-                data = path.read_bytes()
+                with path.open("rb") as file:
+                    lines = file.readline(), file.readline(), file.read()
             except FileNotFoundError:
                 return None
         try:
-            return _decode(data, volume_id)
+            return _decode(*lines, volume_id)
         except StoreUnusable as error:
             raise StoreUnusable(f"the record {path} of volume {volume_id[:128]!r} can't be used: {error}") from error
 
@@ -129,16 +130,17 @@ def _encode(record: VolumeRecord) -> bytes:
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
-def _decode(data: bytes, volume_id: str) -> VolumeRecord:
-    body, _, stated = data.rpartition(b"\n")
-    if hashlib.sha256(body + b"\n").hexdigest().encode() != stated:
+def _decode(first: bytes, second: bytes, stated: bytes, volume_id: str) -> VolumeRecord:
+    checksum = hashlib.sha256(first)
+    checksum.update(second)
+    if checksum.hexdigest().encode() != stated:
         raise StoreUnusable("it is damaged: its checksum doesn't fit")
-    first, _, second = body.partition(b"\n")
+    document = _first_line(first)
     try:
-        manifest = Manifest.parse(second)
+        manifest = Manifest.parse(second.removesuffix(b"\n"), digest=str(document.get("manifest")))
     except SourceInvalid as error:
         raise StoreUnusable(f"its manifest is damaged: {error}") from error
-    record = from_json(_first_line(first), manifest)
+    record = from_json(document, manifest)
     if record.volume_id != volume_id:
         raise StoreUnusable(f"it is that of volume {record.volume_id[:128]!r}")
     return record

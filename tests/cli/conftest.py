@@ -1,66 +1,25 @@
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from csi_model.demo.kubelet import Kubelet, Volume
+from csi_model.demo.kubelet import Volume
 from csi_model.demo.s3server import S3Server
-from csi_model.rpc.client import CsiClient
-
-PATIENCE = 30.0  # seconds until a test that hangs fails
-
-
-class Driver:
-    """``csi-model serve`` as a child process."""
-
-    def __init__(self, directory: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        self.directory, self.store = directory, directory / "store"
-        self.socket, self.log = directory / "csi.sock", directory / "driver.log"
-        places = ["--store", str(self.store), "--registry", str(directory / "registry"), "--node-id", "node-1"]
-        endpoint = [] if environment else ["--endpoint", f"unix://{self.socket}"]
-        command = [sys.executable, "-m", "csi_model", "serve", *endpoint, *places, *arguments]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("CSI_", "CSIMODEL_"))}
-        self.began = time.monotonic()
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(command, stderr=log, env={**clean, **(environment or {})})
-        self.client = CsiClient(f"unix://{self.socket}")
-
-    def ready(self) -> "Driver":
-        self.client.probe(timeout=PATIENCE)
-        return self
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.client.close()
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def exit(self) -> tuple[int, str]:
-        """Wait for its own end; what it said."""
-        return self.process.wait(PATIENCE), self.log.read_text()
-
-    def kubelet(self, **how: Any) -> Kubelet:
-        return Kubelet(self.client, self.directory / "kubelet", **how)
+from tests.harness import Driver
 
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
-    started: list[Driver] = []
+    """Launches drivers; whatever still runs at the end is killed."""
+    launched: list[Driver] = []
 
-    def start(*arguments: str, directory: Path = tmp_path, environment: dict[str, str] | None = None) -> Driver:
-        started.append(Driver(directory, *arguments, environment=environment))
-        return started[-1]
+    def launch(*options: str, directory: Path = tmp_path, environment: dict[str, str] | None = None) -> Driver:
+        launched.append(Driver(directory, *options, environment=environment).launch())
+        return launched[-1]
 
-    yield start
-    for driver in started:
-        driver.client.close()
-        driver.process.kill()
-        driver.process.wait()
+    yield launch
+    for driver in launched:
+        driver.kill()
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from csi_model.demo.s3server import S3Server
 from csi_model.rpc.client import Refused
-from tests.cli.conftest import PATIENCE, Driver, parameters
+from tests.cli.conftest import parameters
+from tests.harness import PATIENCE, Driver
 
 Drive = Callable[..., Driver]
 
@@ -21,21 +22,21 @@ def test_it_answers_a_probe_within_a_second_of_exec(drive: Drive, tmp_path: Path
         (tmp_path / str(number)).mkdir()
         driver = drive(directory=tmp_path / str(number)).ready()
         seconds.append(time.monotonic() - driver.began)
-        driver.end()
+        driver.stop()
     assert min(seconds) < 1, seconds
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_0_and_no_socket_stays(drive: Drive, number: int) -> None:
     driver = drive().ready()
-    assert driver.end(number) == 0
+    assert driver.stop(number) == 0
     assert not driver.socket.exists()
     assert not (driver.store / "admin.sock").exists()
 
 
 def test_after_kill_9_the_next_one_starts(drive: Drive) -> None:
     killed = drive().ready()
-    assert killed.end(signal.SIGKILL) == -signal.SIGKILL
+    assert killed.stop(signal.SIGKILL) == -signal.SIGKILL
     assert killed.socket.exists()
     drive().ready()
 
@@ -43,12 +44,12 @@ def test_after_kill_9_the_next_one_starts(drive: Drive) -> None:
 def test_a_second_driver_on_a_store_is_told_so(drive: Drive, tmp_path: Path) -> None:
     first = drive().ready()
     second = drive("--endpoint", f"unix://{tmp_path}/other.sock")
-    code, said = second.exit()
+    code, said = second.ended()
     assert code == 1
     assert said.splitlines()[-1] == (
         f"csi-model: another agent (process {first.process.pid}) owns the store {first.store}"
     )
-    first.client.probe()
+    first.ready()
 
 
 @pytest.mark.parametrize(
@@ -62,14 +63,14 @@ def test_a_second_driver_on_a_store_is_told_so(drive: Drive, tmp_path: Path) -> 
 )
 def test_what_keeps_it_from_starting_is_one_line(drive: Drive, arguments: list[str], code: int, words: str) -> None:
     driver = drive(*arguments)
-    status, said = driver.exit()
+    status, said = driver.ended()
     assert (status, said.count("\n")) == (code, 1)
     assert said.startswith("csi-model: ")
     assert words in said
 
 
 def test_a_store_that_is_not_mounted_is_refused(drive: Drive, tmp_path: Path) -> None:
-    code, said = drive("--require-mount", str(tmp_path)).exit()
+    code, said = drive("--require-mount", str(tmp_path)).ended()
     assert code == 1
     assert said == f"csi-model: {tmp_path} is not mounted: mount the store's disk there, or unset the required mount\n"
 
@@ -80,8 +81,8 @@ def test_csi_endpoint_is_honoured(drive: Drive, tmp_path: Path) -> None:
 
 def test_a_controller_has_no_store_and_no_node_service(drive: Drive) -> None:
     driver = drive("--mode", "controller").ready()
-    with pytest.raises(Refused, match="UNIMPLEMENTED"):
-        driver.client.call("NodeGetInfo", timeout=PATIENCE)
+    with driver.client() as client, pytest.raises(Refused, match="UNIMPLEMENTED"):
+        client.call("NodeGetInfo", timeout=PATIENCE)
     assert not driver.store.exists()
 
 
@@ -105,8 +106,7 @@ def test_sigterm_in_a_warm_up_answers_the_call_and_the_next_life_goes_on(drive: 
     while not any(request.key.endswith("weights.bin") and request.method == "GET" for request in s3.requests[2:]):
         time.sleep(0.02)  # the request is the other process's: there is nothing of ours to wait on
     began = time.monotonic()
-    driver.process.terminate()
-    assert driver.process.wait(PATIENCE) == 0
+    assert driver.stop() == 0
     assert time.monotonic() - began < 8
     waiting.join()
     assert refusals[0].code == "ABORTED"

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from csi_model.cli.app import csi_model
 from csi_model.demo.kubelet import Volume
-from tests.cli.conftest import Driver
+from tests.harness import Driver
 
 Staged = tuple[Driver, Volume]
 
@@ -16,7 +16,7 @@ Staged = tuple[Driver, Volume]
 def store(request: Any, staged: Staged) -> Path:
     """The store, with its agent running, or after its end."""
     if request.param == "lock":
-        assert staged[0].end() == 0
+        assert staged[0].stop() == 0
     return staged[0].store
 
 

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from csi_model.core.globs import Selection
-from csi_model.errors import SourceChanged, SourceInvalid, SourceNotFound
+from csi_model.errors import SourceChanged, SourceError, SourceInvalid, SourceNotFound
+from csi_model.sources.base import Abort, read_into
 
 ALL = Selection()
 
@@ -30,8 +31,14 @@ def paths(manifest):
 def read(source, entry, start=0, end=None):
     data = bytearray((entry.size if end is None else end) - start)
     with source.open(entry) as reader:
-        reader.read_into(start, memoryview(data))
+        read_into(reader, start, memoryview(data))
     return bytes(data)
+
+
+def blocks_of(memory, *lengths):
+    """Cut memory into views of the given lengths, side by side."""
+    ends = [sum(lengths[: count + 1]) for count in range(len(lengths))]
+    return [memory[end - length : end] for length, end in zip(lengths, ends, strict=True)]
 
 
 class SourceContract:
@@ -142,7 +149,7 @@ class SourceContract:
 
             def get(span):
                 piece = bytearray(span[1] - span[0])
-                reader.read_into(span[0], memoryview(piece))
+                read_into(reader, span[0], memoryview(piece))
                 return bytes(piece)
 
             assert b"".join(pool.map(get, spans)) == data
@@ -151,8 +158,64 @@ class SourceContract:
         place.put("qwen/a", b"0123456789")
         memory = bytearray(b"." * 12)
         with place.source().open(resolve(place).entries[0]) as reader:
-            reader.read_into(2, memoryview(memory)[4:8])
+            read_into(reader, 2, memoryview(memory)[4:8])
         assert memory == b"....2345...."
+
+    def test_the_views_of_one_read_are_filled_and_given_one_after_another(self, place):
+        place.put("qwen/a", b"0123456789")
+        views = blocks_of(memoryview(bytearray(8)), 3, 1, 4)
+        with place.source().open(resolve(place).entries[0]) as reader:
+            given = [(view, bytes(view)) for view in reader.read(1, views)]
+        assert given == list(zip(views, [b"123", b"4", b"5678"], strict=True))
+
+    def test_a_view_listed_several_times_is_filled_anew_each_time(self, place):
+        data = random.Random(3).randbytes(200_000)
+        place.put("qwen/a", data)
+        with memoryview(bytearray(64_000)) as block, place.source().open(resolve(place).entries[0]) as reader:
+            views = [block, block, block, block[:8_000]]
+            assert b"".join(map(bytes, reader.read(0, views))) == data
+
+    def test_a_read_that_is_left_early_spoils_nothing_for_the_next_one(self, place):
+        data = random.Random(4).randbytes(300_000)
+        place.put("qwen/a", data)
+        source, entry = place.source(), resolve(place).entries[0]
+        with memoryview(bytearray(1000)) as block, source.open(entry) as reader:
+            blocks = reader.read(0, [block] * 300)
+            assert bytes(next(blocks)) == data[:1000]
+            blocks.close()
+        assert read(source, entry) == data
+
+    def test_a_read_that_was_not_begun_or_is_over_closes(self, place):
+        place.put("qwen/a", b"0123456789")
+        with memoryview(bytearray(10)) as block, place.source().open(resolve(place).entries[0]) as reader:
+            reader.read(0, [block]).close()
+            blocks = reader.read(0, [block])
+            assert [bytes(view) for view in blocks] == [b"0123456789"]
+            blocks.close()
+
+    def test_a_closed_source_gives_true_bytes_or_an_error(self, place):
+        data = random.Random(5).randbytes(3_000_000)
+        place.put("qwen/a", data)
+        source, entry, got = place.source(), resolve(place).entries[0], b""
+        with memoryview(bytearray(10_000)) as block, source.open(entry) as reader:
+            try:
+                for number, view in enumerate(reader.read(0, [block] * 300)):
+                    got += view
+                    if number == 0:
+                        source.close()
+            except SourceError:
+                assert len(got) < len(data)
+        assert got
+        assert data.startswith(got)
+
+    def test_an_abort_between_reads_harms_nothing(self, place):
+        place.put("qwen/a", b"0123456789")
+        abort = Abort()
+        abort()
+        with memoryview(bytearray(10)) as block, place.source().open(resolve(place).entries[0]) as reader:
+            for _ in range(2):
+                assert [bytes(view) for view in reader.read(0, [block], abort)] == [b"0123456789"]
+                abort()
 
     def test_an_overwritten_file_without_versions_has_changed(self, place):
         place.put("qwen/a", b"old bytes")

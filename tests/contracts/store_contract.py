@@ -18,12 +18,17 @@ LAST = memoryview(b"the end")
 CONFIG = memoryview(b'{"layers":1}')
 
 
+def put_chunk(ingest, index, data, *, note="", cached=True):
+    ingest.write(index * CHUNK, data, cached=cached)
+    ingest.land(index, digest=chunk_digest(data), note=note)
+
+
 def write_first(ingest, note=""):
-    ingest.write(0, FIRST, digest=chunk_digest(FIRST), note=note)
+    put_chunk(ingest, 0, FIRST, note=note)
 
 
 def write_last(ingest):
-    ingest.write(1, LAST, digest=chunk_digest(LAST))
+    put_chunk(ingest, 1, LAST)
 
 
 def bring_large(store):
@@ -62,10 +67,28 @@ class StoreContract:
             with pytest.raises(ValueError, match="lacks 1 of 2 chunks"):
                 ingest.commit()
 
-    @pytest.mark.parametrize(("index", "data"), [(0, LAST), (1, FIRST), (2, LAST), (-1, FIRST), (1, LAST[:-1])])
-    def test_a_chunk_of_the_wrong_length_or_place_is_refused(self, store, index, data):
-        with store.ingest(ORIGIN, LARGE) as ingest, pytest.raises(ValueError, match="expected"):
-            ingest.write(index, data, digest=chunk_digest(data))
+    @pytest.mark.parametrize(("start", "size"), [(-1, 4), (0, CHUNK + 8), (CHUNK + 7, 1), (5, 0)])
+    def test_bytes_that_the_file_does_not_have_are_refused(self, store, start, size):
+        with store.ingest(ORIGIN, LARGE) as ingest, pytest.raises(ValueError, match="has no bytes"):
+            ingest.write(start, memoryview(bytes(size)))
+
+    @pytest.mark.parametrize("index", [-1, 2])
+    def test_a_chunk_that_the_file_does_not_have_is_refused(self, store, index):
+        with store.ingest(ORIGIN, LARGE) as ingest, pytest.raises(ValueError, match="has no chunk"):
+            ingest.land(index, digest=bytes(32))
+
+    @pytest.mark.parametrize("cached", [True, False])
+    @pytest.mark.parametrize("block", [CHUNK, 1 << 20, 5_000_000])
+    def test_blocks_of_any_size_make_the_file_whether_they_stay_in_the_page_cache_or_not(self, store, cached, block):
+        data = bytes(FIRST) + bytes(LAST)
+        with store.ingest(ORIGIN, LARGE) as ingest:
+            for start in range(0, len(data), block):
+                ingest.write(start, memoryview(data)[start : start + block], cached=cached)
+            ingest.land(1, digest=chunk_digest(LAST))
+            ingest.land(0, digest=chunk_digest(FIRST))
+            assert ingest.commit() == digest_of(data)
+        bring_small(store)
+        assert (store.assemble(MODEL) / "weights/model.bin").read_bytes() == data
 
     def test_the_next_writer_has_what_was_checkpointed_with_its_note_and_nothing_else(self, store):
         with store.ingest(ORIGIN, LARGE) as ingest:
@@ -121,6 +144,13 @@ class StoreContract:
     def test_what_one_origin_has_is_not_taken_for_anothers(self, store):
         bring_large(store)
         assert store.find("s3+https://elsewhere.example.com/models", LARGE) is None
+
+    def test_the_entries_of_a_revision_that_have_bytes_here_are_present(self, store):
+        assert store.present(MODEL) == {}
+        digest = bring_large(store)
+        assert store.present(MODEL) == {LARGE.path: digest}
+        bring_small(store)
+        assert store.present(MODEL).keys() == {LARGE.path, SMALL.path}
 
     # small files
 

@@ -74,6 +74,24 @@ def test_different_contents_have_different_digests(one: list[Entry], other: list
     assert (first.digest == second.digest) == (first == second)
 
 
+@given(LISTINGS)
+def test_a_manifest_read_by_its_digest_has_that_digest(listed: list[Entry]):
+    manifest = Manifest.of("o", listed)
+    assert Manifest.parse(manifest.canonical, digest=manifest.digest).digest == manifest.digest
+
+
+def test_another_manifest_than_the_one_asked_for_is_refused():
+    asked, found = Manifest.of("o", [entry()]), Manifest.of("o", [entry(size=4)])
+    with pytest.raises(SourceInvalid, match=asked.digest):
+        Manifest.parse(found.canonical, digest=asked.digest)
+
+
+def test_the_canonical_form_is_compact_json_with_sorted_keys():
+    manifest = Manifest.of("ü", [entry("a\u2028"), entry('"')])
+    form = json.dumps(json.loads(manifest.canonical), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert manifest.canonical.decode() == form
+
+
 def test_the_origin_is_part_of_the_digest():
     assert Manifest.of("a", [entry()]).digest != Manifest.of("b", [entry()]).digest
 

@@ -1,8 +1,11 @@
 """A real HTTP server that misbehaves by script: each request takes the next behaviour, the last one repeats."""
 
+import fcntl
 import socket
 import struct
+import termios
 import threading
+import time
 from contextlib import suppress
 
 
@@ -141,11 +144,11 @@ def truncate(count):
     return behaviour
 
 
-def stall(released, after=0, reached=None):
+def stall(released, after=0, reached=None, **changes):
     """Say nothing more after ``after`` bytes of the body, until the event is set."""
 
     def behaviour(connection, head, server):
-        headers, body = _partial(head, server)
+        headers, body = _partial(head, server, **changes)
         answer(connection, "206 Partial Content", headers, body[:after])
         if reached is not None:
             reached.set()
@@ -155,13 +158,24 @@ def stall(released, after=0, reached=None):
     return behaviour
 
 
-def trickle(released):
-    """Give one byte after the other, without end, until the event is set."""
+def hang(released, reached):
+    """Give no answer at all until the event is set."""
+
+    def behaviour(connection, head, server):
+        reached.set()
+        released.wait()
+        return CLOSE
+
+    return behaviour
+
+
+def trickle(released, after=0):
+    """Give one byte after the other behind the first ``after`` ones, until the event is set."""
 
     def behaviour(connection, head, server):
         headers, body = _partial(head, server)
-        answer(connection, "206 Partial Content", headers)
-        for index in range(len(body)):
+        answer(connection, "206 Partial Content", headers, body[:after])
+        for index in range(after, len(body)):
             connection.sendall(body[index : index + 1])
             if released.wait(0.01):
                 break
@@ -174,6 +188,36 @@ def reset(connection, head, server):
     """Reset the connection instead of answering."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return CLOSE
+
+
+def reset_within(received, after):
+    """Reset the connection in the middle of the body, once the first ``after`` bytes were received (an event)."""
+
+    def behaviour(connection, head, server):
+        headers, body = _partial(head, server)
+        answer(connection, "206 Partial Content", headers, body[:after])
+        received.wait()
+        return reset(connection, head, server)
+
+    return behaviour
+
+
+def reset_after(count):
+    """Reset the connection when ``count`` bytes of the body have gone out and been received."""
+
+    def behaviour(connection, head, server):
+        headers, body = _partial(head, server)
+        answer(connection, "206 Partial Content", headers, body[:count])
+        _await_receipt(connection)
+        return reset(connection, head, server)
+
+    return behaviour
+
+
+def _await_receipt(connection):
+    """Wait until the other side's kernel has everything: a reset throws away what is still on its way."""
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
+        time.sleep(0.001)  # the kernel tells nobody
 
 
 def garbage(connection, head, server):

@@ -10,7 +10,7 @@ from csi_model.core.checksum import Algorithm, Checksum
 from csi_model.core.manifest import Entry
 from csi_model.core.reference import Reference
 from csi_model.errors import SourceChanged, SourceNotFound, SourceUnavailable
-from csi_model.sources.base import Source
+from csi_model.sources.base import Abort, Source
 
 _HASHES = {Algorithm.SHA256: hashlib.sha256, Algorithm.SHA1: hashlib.sha1, Algorithm.MD5: hashlib.md5}
 
@@ -26,6 +26,12 @@ class Stall:
     def __init__(self):
         self.reached = threading.Event()
         self.released = threading.Event()
+        self.was_cut = False
+
+    def cut(self):
+        """End it as the loss of the connection would."""
+        self.was_cut = True
+        self.released.set()
 
 
 class FakeSource(Source):
@@ -35,7 +41,7 @@ class FakeSource(Source):
         files: key → bytes; change it at any time.
         versioned: whether what was pinned once can still be read after it was overwritten or deleted.
         checksum: the algorithm of the entries' checksums, or None for entries that are only pinned.
-        reads: (path, start, length) of each read that was begun.
+        reads: (path, start, length of all views together) of each read that was begun.
         resolves: how often it was asked to resolve.
         failures: errors that the next listings raise, in order.
 
@@ -54,18 +60,29 @@ class FakeSource(Source):
         self._next = deque()
         self._stalls = []
 
+    def serve_next(self, times):
+        """Let the next reads succeed, whatever those after them do."""
+        self._next.extend([("serve", None, 0)] * times)
+
     def fail_next(self, error, times=1):
         """Let the next reads raise an error."""
-        self._next.extend([("fail", error)] * times)
+        self._next.extend([("fail", error, 0)] * times)
+
+    def fail_after(self, views, error):
+        """Let the next read give so many views and then raise an error."""
+        self._next.append(("fail", error, views))
 
     def corrupt_next(self, times=1):
         """Let the next reads give wrong bytes of the right length."""
-        self._next.extend([("corrupt", None)] * times)
+        self._next.extend([("corrupt", None, 0)] * times)
 
-    def stall_next(self):
-        """Let the next read wait until the returned Stall is released or the source is closed."""
+    def stall_next(self, after=0):
+        """Let the next read give so many views, then wait until the returned Stall is released or cut.
+
+        The read's Abort and the source's close() cut it: it fails then.
+        """
         stall = Stall()
-        self._next.append(("stall", stall))
+        self._next.append(("stall", stall, after))
         self._stalls.append(stall)
         return stall
 
@@ -115,20 +132,31 @@ class _FakeReader:
         self._source = source
         self._entry = entry
 
-    def read_into(self, start, view):
+    def read(self, start, views, abort=None):
         source = self._source
-        source.reads.append((self._entry.path, start, len(view)))
+        length = sum(map(len, views))
+        source.reads.append((self._entry.path, start, length))
         try:
-            kind, what = source._next.popleft()
+            kind, what, after = source._next.popleft()
         except IndexError:
-            kind, what = "serve", None
-        if kind == "fail":
-            raise what
-        if kind == "stall":
-            what.reached.set()
-            what.released.wait()
-            if source.closed:
-                raise SourceUnavailable("the source was closed during a read")
-        data = source._pinned(self._entry)[start : start + len(view)]
-        assert len(data) == len(view), "a read beyond the end of the entry"
-        view[:] = bytes(byte ^ 0xFF for byte in data) if kind == "corrupt" else data
+            kind, what, after = "serve", None, 0
+        data, position = None, 0
+        for number, view in enumerate(views):
+            if number == after and kind == "fail":
+                raise what
+            if number == after and kind == "stall":
+                self._wait(what, abort or Abort())
+            if data is None:
+                data = source._pinned(self._entry)[start : start + length]
+                assert len(data) == length, "a read beyond the end of the entry"
+            piece = data[position : position + len(view)]
+            view[:] = bytes(byte ^ 0xFF for byte in piece) if kind == "corrupt" else piece
+            position += len(view)
+            yield view
+
+    def _wait(self, stall, abort):
+        with abort.armed(stall.cut):
+            stall.reached.set()
+            stall.released.wait()
+        if self._source.closed or stall.was_cut:
+            raise SourceUnavailable("the source was closed, or the read cut off, during a read")

@@ -49,6 +49,10 @@ class MemoryStore:
         found = (self.known.get(name) for name in memo_names(origin, entry))
         return next((digest for digest in found if digest in self.blobs), None) if entry.size else None
 
+    def present(self, manifest):
+        found = ((entry.path, self.find(manifest.origin, entry)) for entry in manifest.entries)
+        return {path: digest for path, digest in found if digest is not None}
+
     def reserve(self, size):
         with self._changed:
             free = self._capacity - self._promised
@@ -146,12 +150,15 @@ class _Ingest:
     def pending_bytes(self):
         return len(self._written) * chunk_range(0, self._entry.size)[1]
 
-    def write(self, index, data, *, digest, note=""):
-        start, end = chunk_range(index, self._entry.size)
-        if not 0 <= start < end or len(data) != end - start:
-            raise ValueError(f"chunk {index} has {len(data)} bytes, expected {end - start}")
+    def write(self, start, data, *, cached=True):
+        if not 0 <= start < start + len(data) <= self._entry.size:
+            raise ValueError(f"{self._entry.path} has no bytes {start} to {start + len(data)}")
         self._store.fail_if_told()
-        self._draft.data[start:end] = data
+        self._draft.data[start : start + len(data)] = data
+
+    def land(self, index, *, digest, note=""):
+        if not 0 <= index < chunk_count(self._entry.size):
+            raise ValueError(f"{self._entry.path} has no chunk {index}")
         with self._lock:
             self._written[index] = Landed(digest, note)
 
@@ -160,9 +167,8 @@ class _Ingest:
             written, self._written = self._written, {}
             self._draft.landed.update(written)
 
-    def read_into(self, index, view):
-        start, end = chunk_range(index, self._entry.size)
-        view[:] = self._draft.data[start:end]
+    def read_into(self, start, view):
+        view[:] = self._draft.data[start : start + len(view)]
 
     def commit(self):
         self.checkpoint()
@@ -187,7 +193,7 @@ class _SmallFiles:
     def __len__(self):
         return len(self._files)
 
-    def write(self, entry, data, *, digest):
+    def write(self, entry, data, *, digest, cached=True):
         if len(data) != entry.size:
             raise ValueError(f"{entry.path} has {len(data)} bytes, expected {entry.size}")
         self._store.fail_if_told()

@@ -14,7 +14,7 @@ def main():
     endpoint, store, registry = sys.argv[1:]
     settings = Settings(
         store=StoreSettings(Path(store), high_watermark=1.0, low_watermark=1.0),
-        transfer=TransferSettings(streams=2, spare_buffers=1, checkpoint_bytes=1),
+        transfer=TransferSettings(streams=2, streams_most=2, run_chunks=1, checkpoint_bytes=1),
     )
     sys.exit(run(Plan(mode="all", endpoint=endpoint, node_id="node-1", registry=Path(registry), settings=settings)))
 

@@ -54,7 +54,7 @@ class Node:
             store, self.mounts, lookup=self.registry.get, open_source=self._open_source, settings=self.settings
         )
         self.store = store
-        self.keeper = Keeper(store, self.mounts, self.agent.warmer)
+        self.keeper = Keeper(store, self.mounts, self.agent.warmer, self.agent.read_ahead)
 
     def restart(self):
         self.agent.close()

@@ -64,7 +64,7 @@ def test_housekeeping_resumes_what_was_being_staged(node):
     node.source._next.clear()
     joined = threading.Event()
     real = node.agent.warmer.want
-    node.agent.warmer.want = lambda *arguments: (real(*arguments), joined.set())[0]
+    node.agent.warmer.want = lambda *arguments, **how: (real(*arguments, **how), joined.set())[0]
     node.agent.start()
     assert joined.wait(PATIENCE)
     node.stage(volume)

@@ -74,7 +74,7 @@ class EagerDriver(Driver):
 
     def bytes_read(self) -> int:
         """Bytes that the process got from read(2) and the like: files, and not sockets."""
-        lines = Path(f"/proc/{self._process.pid}/io").read_text().splitlines()
+        lines = Path(f"/proc/{self.process.pid}/io").read_text().splitlines()
         return int(dict(line.split(": ") for line in lines)["rchar"])
 
 

@@ -295,6 +295,7 @@ def test_stats_tell_the_models_size_at_target_and_staging_path(node):
 
 def test_stats_walk_nothing(node, staged, monkeypatch):
     target = node.publish(staged)
+    node.agent.read_ahead.wait()  # which does list the tree, in the background
     for name in ("walk", "scandir", "listdir"):
         monkeypatch.setattr(os, name, lambda *_: pytest.fail("something was walked"))
     node.agent.stats(staged.volume_id, target)

@@ -26,7 +26,7 @@ HOLD_RELEASED = [SourceChanged("overwritten"), SourceDenied("revoked"), ZeroDivi
 def half_staged(node, **options):
     """Stage two chunks of the weights, and stop the agent."""
     volume = node.create(**options)
-    node.source._next.extend([("serve", None)] * 2)
+    node.source.serve_next(2)
     stall = node.source.stall_next()
     with pytest.raises(InProgress):
         node.stage(volume, timeout=0.0)
@@ -82,9 +82,9 @@ def test_a_volume_can_not_be_unstaged_in_the_middle_of_being_resumed(node, monke
     volume = half_staged(node)
     real, refused = node.agent.warmer.want, []
 
-    def want(*arguments):
+    def want(*arguments, **how):
         refused.append(begin(node.unstage, volume).exception(PATIENCE))
-        return real(*arguments)
+        return real(*arguments, **how)
 
     node.agent.warmer.want = want
     node.agent._staging.resume()
@@ -124,4 +124,4 @@ def test_bringing_again_what_was_on_secrets_says_what_to_do(node):
     volume = node.create(auth=Auth.SECRET)
     node.stage(volume)
     node.lose(volume)
-    assert isinstance(node.agent._staging.bring_again(node.hold(volume)), NotStaged)
+    assert isinstance(node.agent._staging.bring_again(node.hold(volume), urgent=True), NotStaged)

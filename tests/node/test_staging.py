@@ -248,8 +248,8 @@ def test_bad_secrets_of_one_volume_do_not_fail_another_of_the_same_model(node):
     poor_is_first.wait(PATIENCE)
     real_want = node.agent.warmer.want
 
-    def want(*arguments):
-        answer = real_want(*arguments)
+    def want(*arguments, **how):
+        answer = real_want(*arguments, **how)
         both_want.set()
         return answer
 

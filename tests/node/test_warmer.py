@@ -49,7 +49,7 @@ def test_it_outlives_the_call_that_waits(bench):
 
 
 def test_progress_is_told_while_it_runs(bench):
-    bench.source._next.extend([("serve", None)] * 2)
+    bench.source.serve_next(2)
     stall = bench.source.stall_next()
     bench.want()
     stall.reached.wait(PATIENCE)
@@ -71,7 +71,7 @@ def test_it_stops_after_the_last_one_left(hasty):
 
 
 def test_what_it_fetched_until_then_stays(hasty):
-    hasty.source._next.extend([("serve", None)] * 3)
+    hasty.source.serve_next(3)
     stall = hasty.source.stall_next()
     warmup, _ = hasty.want()
     stall.reached.wait(PATIENCE)
@@ -131,7 +131,7 @@ def test_whoever_comes_back_while_nobodys_rights_are_left_is_noticed_at_once(ben
         gate.wait(PATIENCE)
         return denied(bench.source)
 
-    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor)
+    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor, urgent=False)
     bench.leave("a")
     real = warmup._changed.wait
     warmup._changed.wait = lambda timeout=None: waiting.set() or real(timeout)
@@ -263,7 +263,7 @@ def test_closing_does_not_wait_for_a_grace(bench):
         gate.wait(PATIENCE)
         return denied(bench.source)
 
-    bench.warmer.want(bench.manifest, "a", open_poor)
+    bench.warmer.want(bench.manifest, "a", open_poor, urgent=False)
     entered.wait(PATIENCE)
     bench.leave("a")
     gate.set()

@@ -26,7 +26,7 @@ def test_if_the_rights_of_one_do_not_suffice_only_that_one_fails(bench):
 def test_what_was_fetched_with_lost_rights_is_kept_for_the_next(bench):
     poor = like(bench.source)
     stall = poor.stall_next()
-    poor._next.extend([("serve", None)] * 2)
+    poor.serve_next(2)
     poor.fail_next(SourceDenied("revoked"))
     warmup, _ = bench.want("poor", poor)
     stall.reached.wait(PATIENCE)
@@ -44,7 +44,7 @@ def test_whoever_comes_again_with_better_rights_is_not_told_the_old_error(bench)
         gate.wait(PATIENCE)
         return poor
 
-    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor)
+    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor, urgent=False)
     bench.want("b")
     gate.set()
     with pytest.raises(SourceDenied):
@@ -65,7 +65,7 @@ def test_an_error_of_old_rights_does_not_meet_who_has_brought_new_ones(bench):
         gate.wait(PATIENCE)
         return poor
 
-    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor)
+    warmup, _ = bench.warmer.want(bench.manifest, "a", open_poor, urgent=False)
     entered.wait(PATIENCE)
     bench.want("a")
     gate.set()
@@ -79,7 +79,7 @@ def test_when_the_rights_of_nobody_suffice_each_is_told_its_own_error_and_it_end
         gate.wait(PATIENCE)
         return denied(bench.source, "first")
 
-    warmup, _ = bench.warmer.want(bench.manifest, "a", open_first)
+    warmup, _ = bench.warmer.want(bench.manifest, "a", open_first, urgent=False)
     bench.want("b", denied(bench.source, "second"))
     gate.set()
     with pytest.raises(SourceDenied, match="first"):
@@ -97,7 +97,7 @@ def test_words_of_one_volume_that_make_no_sense_fail_only_that_one(bench):
         gate.wait(PATIENCE)
         raise InvalidArgument("secrets", "has no key")
 
-    warmup, _ = bench.warmer.want(bench.manifest, "a", refuse)
+    warmup, _ = bench.warmer.want(bench.manifest, "a", refuse, urgent=False)
     bench.want("b")
     gate.set()
     with pytest.raises(InvalidArgument):

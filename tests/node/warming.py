@@ -12,7 +12,7 @@ from tests.transfer.bringing import SMALL_CHUNK, content
 
 PATIENCE = 30.0  # seconds after which a test counts as hung
 LONG = 3600.0  # seconds: a grace that doesn't end within a test
-ONE_STREAM = TransferSettings(streams=1, spare_buffers=0, backoff_initial=0.0, backoff_max=0.0)
+ONE_STREAM = TransferSettings(streams=1, streams_most=1, run_chunks=1, backoff_initial=0.0, backoff_max=0.0)
 MODEL = {"qwen/weights": content(5 * SMALL_CHUNK), "qwen/config.json": b"{}"}
 
 
@@ -29,8 +29,8 @@ class Bench:
         self.manifest = manifest_of(self.source)
         self.warmer = Warmer(self.store, engine(self.store, ONE_STREAM), WarmerSettings(unwanted_grace=grace))
 
-    def want(self, volume="a", source=None):
-        return self.warmer.want(self.manifest, volume, self.rights(source))
+    def want(self, volume="a", source=None, *, urgent=False):
+        return self.warmer.want(self.manifest, volume, self.rights(source), urgent=urgent)
 
     def leave(self, volume="a"):
         self.warmer.leave(self.manifest.digest, volume)

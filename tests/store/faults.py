@@ -11,8 +11,8 @@ import pytest
 from csi_model.store import durable
 
 CHANGES = (
-    "chmod", "fchmod", "fdatasync", "fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "rmdir", "unlink",
-    "utime", "write",
+    "chmod", "fchmod", "fdatasync", "fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "rmdir", "symlink",
+    "unlink", "utime", "write",
 )  # fmt: skip
 _CREATES = os.O_CREAT | os.O_TRUNC
 

@@ -33,7 +33,8 @@ def write_chunks(ingest, data, indices=None):
     for index in range(chunk_count(len(data))) if indices is None else indices:
         start, end = chunk_range(index, len(data))
         chunk = memoryview(data)[start:end]
-        ingest.write(index, chunk, digest=chunk_digest(chunk))
+        ingest.write(start, chunk)
+        ingest.land(index, digest=chunk_digest(chunk))
 
 
 def put(store, item, data=None, *, origin=ORIGIN):

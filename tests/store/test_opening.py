@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_model.core.treehash import digest_of
 from csi_model.errors import StoreLocked, StoreUnusable
 from csi_model.settings import StoreSettings
 from csi_model.store.store import Store
@@ -189,19 +190,32 @@ def test_a_damaged_manifest_is_none_and_can_be_saved_again(shelf, damage):
     assert shelf.store.manifest(manifest.digest) == manifest
 
 
-def test_a_damaged_note_costs_a_second_fetch_and_nothing_else(shelf):
+def damage_notes(shelf, damage):
+    for note in [path for path in shelf.layout.knowns.rglob("*") if path.is_symlink()]:
+        note.unlink()
+        damage(note)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda note: note.write_bytes(b"\xff" * 64),
+        lambda note: note.write_text("0" * 64),  # what notes were before they were links
+        lambda note: note.symlink_to("A" * 42),
+        lambda note: note.symlink_to(f"{'A' * 42}\udcff"),
+        lambda note: note.symlink_to("A" * 4000),
+    ],
+)
+def test_a_damaged_note_costs_a_second_fetch_and_nothing_else(shelf, damage):
     item = entry("a", 50)
     put(shelf.store, item)
-    for note in shelf.layout.knowns.rglob("*"):
-        if note.is_file():
-            note.write_bytes(b"\xff" * 64)
+    damage_notes(shelf, damage)
     assert shelf.store.find("s3+https://s3.example.com/models", item) is None
-    assert put(shelf.store, item, content(item.key, 50))
+    assert put(shelf.store, item, content(item.key, 50)) == digest_of(content(item.key, 50))
 
 
 def test_a_note_that_is_no_digest_names_no_file(shelf):
     item = entry("a", len(shelf.layout.version.read_bytes()))
     put(shelf.store, item)
-    (note,) = (path for path in shelf.layout.knowns.rglob("*") if path.is_file())
-    note.write_text("..VERSION")
+    damage_notes(shelf, lambda note: note.symlink_to("../../VERSION"))
     assert shelf.store.find("s3+https://s3.example.com/models", item) is None

@@ -29,7 +29,7 @@ def problems(shelf, manifest=MODEL):
 
 
 def missing(shelf, manifest=MODEL):
-    return [e.path for e in Plan.of(manifest, lambda e: shelf.store.find(ORIGIN, e) is not None).missing]
+    return [e.path for e in Plan.of(manifest, shelf.store.present(manifest)).missing]
 
 
 def test_a_whole_tree_has_no_problem(shelf):

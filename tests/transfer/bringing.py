@@ -17,8 +17,18 @@ from csi_model.transfer.meter import Meter
 from tests.fakes.source import FakeSource
 
 SMALL_CHUNK = 64 * 1024
+SMALL_BLOCK = 16 * 1024
 PATIENCE = 30.0  # seconds after which a test counts as hung
-QUICK = TransferSettings(streams=4, backoff_initial=0.0, backoff_max=0.0)
+
+
+def quick(streams, **changes):
+    """Settings with a fixed number of streams that don't wait between two tries."""
+    fixed = {"streams": streams, "streams_most": streams, "backoff_initial": 0.0, "backoff_max": 0.0}
+    return TransferSettings(**{**fixed, **changes})
+
+
+QUICK = quick(4)
+ONE_STREAM = quick(1, run_chunks=1)
 
 
 def content(size, seed=0):
@@ -42,11 +52,11 @@ def with_crc32(manifest, files):
     return Manifest.of(manifest.origin, entries)
 
 
-def bring(engine, manifest, source, *, stop=None):
+def bring(engine, manifest, source, *, stop=None, urgent=lambda: False):
     """Run one transfer; returns its final progress."""
     meter = Meter(manifest.size, manifest.files)
     with engine.store.wanted(manifest):  # as its caller promises
-        within(engine.bring, manifest, source, meter, stop or threading.Event())
+        within(engine.bring, manifest, source, meter, stop or threading.Event(), urgent)
     return meter.progress()
 
 
@@ -70,8 +80,8 @@ def begin(function, *arguments):
     return answer
 
 
-def engine_on(store, settings=QUICK):
-    return Engine(store, settings)
+def engine_on(store, settings=QUICK, **options):
+    return Engine(store, settings, **options)
 
 
 def here(store, manifest):
@@ -80,16 +90,13 @@ def here(store, manifest):
     return {path: store.layout.blob(digest).read_bytes() for path, digest in found.items() if digest}
 
 
-def buffers_back(engine):
-    """Tell how many buffers of the pool can be had now."""
-    taken = []
-    while (buffer := engine.buffers.take(lambda: True)) is not None:
-        taken.append(buffer)
-    for buffer in taken:
-        engine.buffers.give_back(buffer)
-    return len(taken)
+def nothing_in_use(engine):
+    """Tell whether all memory came back."""
+    return engine.streams.buffers.in_use() == 0
 
 
 def chunk_reads(source, path):
     """Return the indices of the chunks of a file that were asked for, with repetitions."""
-    return sorted(start // chunk_range(0, 1 << 60)[1] for name, start, _ in source.reads if name == path)
+    chunk = chunk_range(0, 1 << 60)[1]
+    reads = [(start, start + length) for name, start, length in source.reads if name == path]
+    return sorted(index for start, end in reads for index in range(start // chunk, -(-end // chunk)))

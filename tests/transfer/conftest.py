@@ -3,13 +3,22 @@ import pytest
 from csi_model.core import treehash
 from csi_model.settings import StoreSettings
 from csi_model.store.store import Store
-from tests.transfer.bringing import SMALL_CHUNK
+from csi_model.transfer import arrival, stragglers, transfer
+from tests.transfer.bringing import SMALL_BLOCK, SMALL_CHUNK
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """Chunks so small that a file of many is quick to make. The rules ask treehash, so this is the one place."""
+    """Chunks so small that a file of many is quick to make, and blocks that are smaller still, as in real life."""
     monkeypatch.setattr(treehash, "CHUNK", SMALL_CHUNK)
+    for module in (arrival, transfer):
+        monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
+
+
+@pytest.fixture(autouse=True)
+def patience_with_stalls(monkeypatch):
+    """However long a test lets a read wait, it isn't cut off for that."""
+    monkeypatch.setattr(stragglers, "WINDOW", float("inf"))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What an earlier transfer wrote is not fetched again, and for piecewise checksums not even read again."""
 
 import contextlib
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -9,21 +10,22 @@ import pytest
 
 from csi_model.core.checksum import Algorithm
 from csi_model.errors import SourceCorrupt, SourceDenied, StoreFull, StoreUnusable
-from csi_model.settings import StoreSettings, TransferSettings
+from csi_model.settings import StoreSettings
 from csi_model.store.ingest import DiskIngest
 from csi_model.store.store import Store
 from csi_model.transfer.fetching import Stopped
 from tests.transfer.bringing import (
-    QUICK,
+    ONE_STREAM,
+    SMALL_BLOCK,
     SMALL_CHUNK,
     begin,
     bring,
-    buffers_back,
     chunk_reads,
     content,
     engine_on,
     here,
     manifest_of,
+    nothing_in_use,
     source_of,
     with_crc32,
 )
@@ -31,12 +33,11 @@ from tests.transfer.bringing import (
 pytestmark = pytest.mark.usefixtures("small_chunks")
 C = SMALL_CHUNK
 LARGE = {"weights": content(6 * C + 1)}
-ONE_STREAM = TransferSettings(streams=1, spare_buffers=0, backoff_initial=0.0, backoff_max=0.0)
 
 
 def interrupt(store, source, manifest, *, after):
     """Fetch ``after`` chunks, then fail."""
-    source._next.extend([("serve", None)] * after)
+    source.serve_next(after)
     source.fail_next(SourceDenied("revoked"))
     with pytest.raises(SourceDenied):
         bring(engine_on(store, ONE_STREAM), manifest, source)
@@ -45,12 +46,12 @@ def interrupt(store, source, manifest, *, after):
 
 @pytest.fixture
 def read_back(monkeypatch):
-    """Count chunks that are read back from the disk."""
-    indices, real = [], DiskIngest.read_into
+    """Note where blocks are read back from the disk."""
+    starts, real = [], DiskIngest.read_into
     monkeypatch.setattr(
-        DiskIngest, "read_into", lambda self, index, view: indices.append(index) or real(self, index, view)
+        DiskIngest, "read_into", lambda self, start, view: starts.append(start) or real(self, start, view)
     )
-    return indices
+    return starts
 
 
 @pytest.mark.parametrize("checksum", [None, Algorithm.SHA256, Algorithm.MD5])
@@ -65,7 +66,7 @@ def test_only_the_rest_is_fetched_after_an_error(store, checksum):
 def test_only_the_rest_is_fetched_after_a_stop(store):
     source = source_of(LARGE)
     manifest = manifest_of(source)
-    source._next.extend([("serve", None)] * 2)
+    source.serve_next(2)
     stall, stop = source.stall_next(), threading.Event()
     answer = begin(lambda: bring(engine_on(store, ONE_STREAM), manifest, source, stop=stop))
     stall.reached.wait()
@@ -99,7 +100,7 @@ def test_a_hash_that_needs_order_reads_each_durable_chunk_back_once(store, read_
     manifest = manifest_of(source)
     interrupt(store, source, manifest, after=3)
     bring(engine_on(store), manifest, source)
-    assert read_back == [0, 1, 2]
+    assert read_back == list(range(0, 3 * C, SMALL_BLOCK))
 
 
 def test_damage_on_the_disk_is_found_when_durable_chunks_are_read_back(store):
@@ -121,11 +122,11 @@ def test_a_stop_is_heeded_while_chunks_are_read_back(store, monkeypatch):
     stop, closed, real = threading.Event(), threading.Event(), DiskIngest.read_into
     read = []
 
-    def read_into(self, index, view):
-        read.append(index)
+    def read_into(self, start, view):
+        read.append(start)
         stop.set()
         closed.wait()  # by then the transfer has seen the stop
-        real(self, index, view)
+        real(self, start, view)
 
     monkeypatch.setattr(source, "close", closed.set)
     monkeypatch.setattr(DiskIngest, "read_into", read_into)
@@ -167,14 +168,14 @@ def test_a_typed_error_counts_more_than_what_it_led_to(store, monkeypatch):
         raise StoreFull("no room")
 
     together = threading.Barrier(4)  # all chunks of both files: from here on both files are committed, whatever fails
-    real = DiskIngest.write
+    real = DiskIngest.land
 
-    def write(self, index, view, **options):
-        real(self, index, view, **options)
+    def land(self, index, **how):
+        real(self, index, **how)
         together.wait(30)
 
     monkeypatch.setattr(DiskIngest, "commit", commit)
-    monkeypatch.setattr(DiskIngest, "write", write)
+    monkeypatch.setattr(DiskIngest, "land", land)
     with pytest.raises(StoreFull):
         bring(engine_on(store), manifest, source)
 
@@ -182,12 +183,12 @@ def test_a_typed_error_counts_more_than_what_it_led_to(store, monkeypatch):
 def test_a_full_disk_in_the_middle_keeps_what_was_written(store, monkeypatch):
     source = source_of(LARGE)
     manifest = manifest_of(source)
-    room, real = iter([True] * 4), DiskIngest.write
+    room, real = iter([True] * (4 * C // SMALL_BLOCK)), DiskIngest.write
 
-    def write(self, index, view, **options):
+    def write(self, start, data, **how):
         if not next(room, False):
             raise StoreFull("no room")
-        real(self, index, view, **options)
+        real(self, start, data, **how)
 
     with monkeypatch.context() as full:
         full.setattr(DiskIngest, "write", write)
@@ -251,15 +252,18 @@ def test_a_model_larger_than_the_disk_is_refused_before_the_first_byte(tiny_disk
         engine = engine_on(store)
         with pytest.raises(StoreFull, match="larger disk"):
             bring(engine, manifest_of(source), source)
-        assert (source.reads, buffers_back(engine)) == ([], QUICK.streams + QUICK.spare_buffers)
+        assert source.reads == []
+        assert nothing_in_use(engine)
 
 
-def open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_files(root):
+    """Return what the process has open below a directory."""
+    descriptors = Path("/proc/self/fd").iterdir()
+    return sorted(place for place in map(os.path.realpath, descriptors) if place.startswith(str(root)))
 
 
-def test_no_file_stays_open_after_a_transfer_that_failed(store):
+def test_no_file_stays_open_after_a_transfer_that_failed(store, tmp_path):
     source = source_of({f"shard-{n}": content(2 * C, seed=n) for n in range(4)})
-    before = open_files()
+    before = open_files(tmp_path)
     interrupt(store, source, manifest_of(source), after=5)
-    assert open_files() == before
+    assert open_files(tmp_path) == before

@@ -1,5 +1,8 @@
+import logging
+
 import pytest
 
+from csi_model.errors import SourceUnavailable
 from csi_model.transfer.meter import Meter
 
 MB = 1_000_000
@@ -43,6 +46,14 @@ def test_nothing_has_happened_at_first(meter):
 def test_what_landed_is_present_and_fetched(meter):
     meter.landed(7)
     assert (meter.progress().present, meter.progress().fetched, meter.progress().shared) == (7, 7, 0)
+
+
+def test_many_small_files_cost_few_samples(meter, clock):
+    for _ in range(10_000):
+        clock.now += 0.001
+        meter.landed(20_000)
+    assert len(meter._samples) < 60
+    assert meter.progress().rate == pytest.approx(20 * MB, rel=0.05)
 
 
 def test_what_was_here_before_is_shared(meter):
@@ -101,7 +112,7 @@ def test_after_a_stall_the_rate_counts_the_stall(meter, clock):
 
 
 def test_retries_and_notes_are_told(meter):
-    meter.retried()
+    meter.retried(SourceUnavailable("reset"))
     meter.note = "assembling"
     assert (meter.progress().retries, meter.progress().note) == (1, "assembling")
 
@@ -109,3 +120,15 @@ def test_retries_and_notes_are_told(meter):
 def test_elapsed_counts_from_the_beginning(meter, clock):
     clock.now += 3
     assert meter.elapsed() == pytest.approx(3)
+
+
+def test_repetitions_are_logged_now_and_then_with_the_last_reason(meter, clock, caplog):
+    caplog.set_level(logging.INFO)
+    for reason in ("reset", "reset", "stalled"):
+        meter.retried(SourceUnavailable(reason))
+    clock.now += 5
+    meter.retried(SourceUnavailable("busy"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "repeated 1 requests so far, the last because: reset",
+        "repeated 4 requests so far, the last because: busy",
+    ]

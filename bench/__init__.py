@@ -1,0 +1,1 @@
+"""Side by side with what people use today: how fast a model gets from a source onto this machine's disk."""

@@ -1,0 +1,30 @@
+"""csi-model as kubelet uses it: NodeStageVolume through the socket of a real driver."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.contenders import Job, Verdict, run
+from bench.contenders.driver import driver, volume_of
+from bench.contenders.engine import verified_of
+from csi_model.core.manifest import Manifest
+
+
+def contend(job: Job) -> Iterator[Verdict | None]:
+    # Beside dest, on its disk: sockets want a short path.
+    with TemporaryDirectory(prefix="d-", dir=job.dest.parent) as work, driver(job, Path(work)) as running:
+        volume = volume_of(job, running.kubelet)
+        yield None
+        cpu = running.cpu_seconds()
+        running.kubelet.stage(volume)
+        cpu = running.cpu_seconds() - cpu
+        tree = running.tree()
+        manifest = Manifest.parse((running.store / "manifests" / f"{tree.name}.json").read_bytes())
+        yield Verdict(
+            note=f"NodeStageVolume, {job.streams} streams", verified=verified_of(manifest), root=tree / "root",
+            cpu_seconds=cpu, peak_rss_mib=running.peak_rss_mib(),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(contend)
