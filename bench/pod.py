@@ -29,7 +29,7 @@ from csi_model.node import namespace
 
 ROUNDS = 3
 _ROOT = Path(__file__).resolve().parent.parent
-_OURS = ("csi-model", "csi-model-engine")
+_OURS = ("csi-model", "csi-model-engine", "csi-model-ahead")
 _PATIENCE = 600.0  # seconds for one way
 
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 MB = 1_000_000
 GIB = 1024**3
-OURS = ("csi-model", "csi-model-engine")
-"""Our tools, NodeStage and the engine alone; a name may go on in parentheses for a variant."""
+OURS = ("csi-model", "csi-model-engine", "csi-model-ahead")
+"""Our tools: NodeStage, the engine alone as NodeStage uses it, and as warm-ups that nobody waits for do. A name may go
+on in parentheses for a variant."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,7 @@ _S3, _BOTH = {"s3"}, {"s3", "http"}
 REGISTRY: dict[str, dict[str, Any]] = {
     "csi-model": _entry("node_stage", _S3, _packages()),
     "csi-model-engine": _entry("engine", _BOTH, _packages()),
+    "csi-model-ahead": _entry("ahead", _BOTH, _packages()),
     "boto3": _entry("boto3_classic", _S3, _packages("boto3")),
     "boto3-crt": _entry("boto3_crt", _S3, _packages("boto3", "awscrt")),
     "obstore": _entry("obstore_ranges", _BOTH, _packages("obstore")),

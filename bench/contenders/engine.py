@@ -13,6 +13,7 @@ from csi_model.core.reference import Reference
 from csi_model.settings import StoreSettings, TransferSettings
 from csi_model.sources.base import Abort, Access, Source
 from csi_model.sources.http import HttpPool, Target, read_range
+from csi_model.store import memory
 from csi_model.store.store import Store
 from csi_model.transfer.engine import Engine
 from csi_model.transfer.meter import Meter
@@ -58,19 +59,26 @@ def source_of(job: Job) -> Source:
 
 
 def contend(job: Job) -> Iterator[Verdict | None]:
+    """As for a pod that waits: what NodeStage does, without the driver around it."""
+    yield from bring(job, urgent=True)
+
+
+def bring(job: Job, *, urgent: bool) -> Iterator[Verdict | None]:
     with TemporaryDirectory(prefix="s-", dir=job.dest.parent) as work:
         root = Path(work) / "store"
         settings = StoreSettings(root, high_watermark=0.99, low_watermark=0.98)
         with closing(Store(settings)) as store, closing(source_of(job)) as source:
             manifest = source.resolve(Reference("s3", job.bucket, job.prefix), Selection())
             store.make_shards()  # as the agent does after its start
-            engine = Engine(store, TransferSettings(streams=job.streams))
+            engine = Engine(store, TransferSettings(streams=job.streams), memory.room)
             yield None
             with store.wanted(manifest):
                 store.save_manifest(manifest)
-                engine.bring(manifest, source, Meter(manifest.size, manifest.files), threading.Event())
+                meter = Meter(manifest.size, manifest.files)
+                engine.bring(manifest, source, meter, threading.Event(), urgent=lambda: urgent)
                 tree = store.assemble(manifest)
-            yield Verdict(note=f"{job.streams} streams", verified=verified_of(manifest), root=tree)
+            how = "kept in memory" if urgent else "O_DIRECT"
+            yield Verdict(note=f"{job.streams} streams at first, {how}", verified=verified_of(manifest), root=tree)
 
 
 def verified_of(manifest: Manifest) -> str:

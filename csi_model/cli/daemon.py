@@ -79,9 +79,9 @@ class Daemon:
     """
 
     def __init__(self, plan: Plan) -> None:
+        registry = FileRegistry(plan.registry)
         self._workers = _start_workers(plan)
         source = partial(open_source, ca_bundle=plan.settings.ca_bundle, workers=self._workers)
-        registry = FileRegistry(plan.registry)
         self._agent: NodeAgent | None = None
         self._volumes: Volumes | None = None
         self._servers: list[Server] = []

@@ -66,7 +66,7 @@ class Warmup:
     def urgent(self) -> bool:
         """Tell whether a pod waits for one of the volumes that want it."""
         with self._changed:
-            return any(volume_id in self._wanters for volume_id in self._awaited)
+            return not self._awaited.isdisjoint(self._wanters)
 
     def join(self, volume_id: str, open_source: Opener, *, urgent: bool) -> bool:
         """Let a volume want it, also again with other rights; False if it is too late for that."""
@@ -76,6 +76,7 @@ class Warmup:
             self._cancel_grace()
             self._failures.pop(volume_id, None)
             self._wanters[volume_id] = open_source
+            self._awaited.discard(volume_id)
             if urgent:
                 self._awaited.add(volume_id)
             self._changed.notify_all()

@@ -60,7 +60,7 @@ class DiskSmallFiles:
                 Path(path).unlink(missing_ok=True)
                 raise
         self._files.append((entry, path, combine([digest], len(data))))
-        if not cached and entry.size >= _LARGE:
+        if not cached:
             self._to_forget.append(path)
 
     def commit(self) -> None:
@@ -88,13 +88,14 @@ class DiskSmallFiles:
 
 def _write(path: str, data: memoryview) -> None:
     # Plain strings and few system calls: for small files, this is what their time goes to.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         if len(data) >= _LARGE:
             allocate(descriptor, len(data))
         pwrite_all(descriptor, data, 0)
         if len(data) >= _LARGE:
             start_writeback(descriptor, 0, len(data))
+        os.fchmod(descriptor, 0o444)  # whatever the umask is
         os.utime(descriptor, (0, 0))
     finally:
         os.close(descriptor)

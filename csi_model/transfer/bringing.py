@@ -19,6 +19,7 @@ from csi_model.settings import TransferSettings
 from csi_model.sources.base import Reader, Source
 from csi_model.store.base import Reservation, SmallFiles, StagingStore
 from csi_model.transfer.arrival import Arrival, blocks_of
+from csi_model.transfer.buffers import BLOCK
 from csi_model.transfer.fetching import Stopped, fetch
 from csi_model.transfer.meter import Meter
 from csi_model.transfer.stragglers import Flight, Stragglers
@@ -168,7 +169,8 @@ class Bringing:
                 for _ in blocks:
                     pass
             check(entry, view)
-            smalls.write(entry, view, digest=chunk_digest(view), cached=self._keep(entry.size))
+            cached = entry.size < BLOCK or self._keep(entry.size)  # little is quickly forgotten by the kernel itself
+            smalls.write(entry, view, digest=chunk_digest(view), cached=cached)
         self._reservation.used(entry.size)
 
     @contextmanager

@@ -36,7 +36,7 @@ def fetch(
         settings: how often and how patiently.
         halt: ends everything soon, the wait between two tries at once.
         abort: lets another thread break the connection; that counts as an error worth another try.
-        retried: called before each repetition with the error.
+        retried: called with each error that is followed by a pause and another try, before the pause.
 
     Raises:
         Stopped: ``halt`` was set.
@@ -61,8 +61,8 @@ def fetch(
             if failures >= settings.attempts or not isinstance(error, SourceUnavailable):
                 raise
             log.debug("try %d of %d failed: %s", failures, settings.attempts, error)
+            retried(error)  # first, so that a source that asked for less gets less at once
             halt.wait(_pause(error, failures, settings))
-            retried(error)
 
 
 def _pause(error: SourceUnavailable, failures: int, settings: TransferSettings) -> float:

@@ -1,8 +1,9 @@
 """Streams: the node's threads that fetch, hash and write, shared by all transfers.
 
 Each transfer is a *lane* that has jobs. A stream takes its next job from the lane that is furthest below its share:
-an urgent one (a pod waits) counts for eight others, so it outruns a background warm-up and yet doesn't starve it. How
-many streams run is bounded by the tuner, and by the memory that their buffers may take.
+an urgent one (a pod waits) counts for eight others, or for as many as there are streams if those are fewer, so it
+outruns a background warm-up and yet doesn't starve it. Equals take turns. How many streams run is bounded by the
+tuner, and by the memory that their buffers may take.
 """
 
 import mmap
@@ -59,10 +60,10 @@ class Streams:
     @contextmanager
     def serving(self, lane: Lane) -> Iterator[None]:
         """Work on a lane's jobs while the block runs; afterwards none of them is running."""
-        with self._changed:
-            self._active[lane] = 0
-            self._recruit()
         try:
+            with self._changed:
+                self._active[lane] = 0
+                self._recruit()
             yield
         finally:
             with self._changed:

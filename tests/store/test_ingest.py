@@ -195,6 +195,15 @@ def test_a_batch_becomes_read_only_blobs_with_a_constant_time(shelf):
         assert (status.st_mode & 0o7777, status.st_mtime) == (0o444, 0)
 
 
+def test_blobs_can_be_read_by_every_user_whatever_the_umask(shelf):
+    before = os.umask(0o077)
+    try:
+        digests = [put(shelf.store, ENTRY, DATA), put(shelf.store, entry("a.json", 100))]
+    finally:
+        os.umask(before)
+    assert {shelf.layout.blob(digest).stat().st_mode & 0o7777 for digest in digests} == {0o444}
+
+
 def test_a_small_file_that_cannot_be_written_leaves_nothing_and_does_not_belong_to_the_batch(shelf, monkeypatch):
     batch = shelf.store.small_files(ORIGIN)
     with monkeypatch.context() as broken:

@@ -1,31 +1,19 @@
-import contextlib
-import subprocess
-import threading
-
 import pytest
 
 from csi_model.core.checksum import Algorithm
 from csi_model.core.manifest import Manifest
 from csi_model.core.treehash import CHUNK
-from csi_model.errors import SourceBusy, SourceChanged, SourceCorrupt, SourceDenied, SourceUnavailable
-from csi_model.settings import StoreSettings
-from csi_model.store import pages
-from csi_model.store.store import Store
-from csi_model.transfer.fetching import Stopped
+from csi_model.errors import SourceChanged, SourceCorrupt, SourceUnavailable
 from tests.transfer.bringing import (
     ONE_STREAM,
-    PATIENCE,
     QUICK,
-    SMALL_BLOCK,
     SMALL_CHUNK,
-    begin,
     bring,
     chunk_reads,
     content,
     engine_on,
     here,
     manifest_of,
-    nothing_in_use,
     quick,
     source_of,
     with_crc32,
@@ -167,224 +155,6 @@ def test_a_versioned_source_gives_what_was_pinned(store):
     source.files["qwen/weights"] = b"new"
     bring(engine_on(store), manifest, source)
     assert here(store, manifest) == LARGE
-
-
-# errors, stops, buffers
-
-
-def test_an_error_in_one_file_ends_reads_that_wait_in_others(store):
-    source = source_of({"a": content(2 * C), "b": content(2 * C, seed=1)})
-    manifest = manifest_of(source)
-    stall = source.stall_next()
-    source.fail_next(SourceDenied("the key was revoked"))
-    with pytest.raises(SourceDenied, match="revoked"):
-        bring(engine_on(store, TWO_STREAMS), manifest, source)
-    assert stall.reached.is_set()
-
-
-def test_a_stop_ends_reads_that_wait(store):
-    source = source_of(LARGE)
-    stop, stall = threading.Event(), source.stall_next()
-    answer = begin(bring_until, engine_on(store), source, stop)
-    stall.reached.wait()
-    stop.set()
-    with pytest.raises(Stopped):
-        answer.result(30)
-
-
-def bring_until(engine, source, stop):
-    bring(engine, manifest_of(source), source, stop=stop)
-
-
-def test_files_fetched_before_an_error_are_kept(store):
-    files = {f"small-{n}": content(100 - n) for n in range(5)}
-    source = source_of(files)
-    manifest = manifest_of(source)
-    engine = engine_on(store, ONE_STREAM)
-    source.serve_next(3)
-    source.fail_next(SourceDenied("revoked"))
-    with pytest.raises(SourceDenied):
-        bring(engine, manifest, source)
-    assert sorted(here(store, manifest)) == ["small-0", "small-1", "small-2"]
-
-
-@pytest.mark.parametrize("harm", ["none", "denied", "corrupt", "changed"])
-@pytest.mark.parametrize("checksum", [None, Algorithm.SHA256])
-def test_all_buffers_come_back_whatever_happens(store, harm, checksum):
-    source = source_of({**MODEL, **LARGE}, checksum=checksum)
-    manifest = manifest_of(source)
-    engine = engine_on(store)
-    if harm == "denied":
-        source.serve_next(4)
-        source.fail_next(SourceDenied("revoked"))
-    elif harm == "corrupt":
-        source.corrupt_next()
-    elif harm == "changed":
-        del source.files["qwen/weights"]
-    with contextlib.suppress(SourceDenied, SourceCorrupt, SourceChanged):
-        bring(engine, manifest, source)
-    assert nothing_in_use(engine)
-
-
-@pytest.mark.parametrize("checksum", [None, Algorithm.SHA256])
-def test_memory_is_bounded_by_the_settings(store, checksum):
-    source = source_of({**LARGE, "more": content(5 * C, seed=4), "small": content(C - 1)}, checksum=checksum)
-    engine, seen = engine_on(store, quick(4, buffer_bytes=2 * C)), []
-    real = engine.streams.buffers.try_take
-    engine.streams.buffers.try_take = lambda size: (real(size), seen.append(engine.streams.buffers.in_use()))[0]
-    bring(engine, manifest_of(source), source)
-    assert C <= max(seen) <= 2 * C
-
-
-def test_a_hash_that_needs_order_gets_by_with_fewer_buffers_than_chunks(store):
-    source = source_of(LARGE)  # seven chunks
-    manifest = manifest_of(source)
-    stall = source.stall_next()
-    engine = engine_on(store, TWO_STREAMS)  # two buffers: one waits at the source, the other for its turn
-    exhausted = no_buffer_left(engine)
-    answer = begin(bring, engine, manifest, source)
-    assert exhausted.wait(PATIENCE)
-    stall.released.set()
-    answer.result(30)
-    assert here(store, manifest) == LARGE
-
-
-def test_a_chunk_that_fails_while_others_wait_for_their_turn_ends_with_its_error(store):
-    source = source_of(LARGE)
-    manifest = manifest_of(source)
-    stall = source.stall_next()
-    engine = engine_on(store, TWO_STREAMS)
-    exhausted = no_buffer_left(engine)
-    answer = begin(bring, engine, manifest, source)
-    assert exhausted.wait(PATIENCE)
-    del source.files["qwen/weights"]
-    stall.released.set()
-    with pytest.raises(SourceChanged):
-        answer.result(30)
-    assert nothing_in_use(engine)
-
-
-def no_buffer_left(engine):
-    """Return an event that is set when a buffer is wanted and there is none."""
-    asked, real = threading.Event(), engine.streams.buffers.try_take
-
-    def try_take(size):
-        buffer = real(size)
-        if buffer is None:
-            asked.set()
-        return buffer
-
-    engine.streams.buffers.try_take = try_take
-    return asked
-
-
-def test_large_entries_let_go_of_their_files_once_they_are_committed(store, monkeypatch):
-    source = source_of({f"shard-{n}": content(2 * C, seed=n) for n in range(20)})
-    open_now, most = set(), []
-
-    class Watching:
-        def __init__(self, real):
-            self._real = real
-
-        def __enter__(self):
-            open_now.add(id(self))
-            most.append(len(open_now))
-            return self._real.__enter__()
-
-        def __exit__(self, *error):
-            open_now.discard(id(self))
-            return self._real.__exit__(*error)
-
-    real = store.ingest
-    monkeypatch.setattr(store, "ingest", lambda origin, entry: Watching(real(origin, entry)))
-    bring(engine_on(store, TWO_STREAMS), manifest_of(source), source)
-    assert max(most) <= 3
-    assert not open_now
-
-
-# requests of several chunks
-
-
-def test_neighbouring_chunks_share_a_request_and_less_of_one_towards_the_end(store):
-    source = source_of({"weights": content(16 * C)}, checksum=None)
-    bring(engine_on(store, quick(1, run_chunks=4)), manifest_of(source), source)
-    assert [length // C for _, _, length in source.reads] == [4, 4, 4, 2, 1, 1]
-    assert chunk_reads(source, "weights") == list(range(16))
-
-
-def test_after_a_reset_in_the_middle_of_a_request_only_the_rest_is_asked_for(store):
-    files = {"weights": content(16 * C)}
-    source = source_of(files, checksum=None)
-    source.fail_after(C // SMALL_BLOCK + 1, SourceUnavailable("reset"))
-    progress = bring(engine_on(store, quick(1)), manifest_of(source), source)
-    assert source.reads[:2] == [("weights", 0, 4 * C), ("weights", C + SMALL_BLOCK, 3 * C - SMALL_BLOCK)]
-    assert (here(store, manifest_of(source)), progress.retries) == (files, 1)
-
-
-def test_a_source_that_asks_to_slow_down_gets_fewer_streams_and_everything_arrives(store):
-    source = source_of(LARGE)
-    source.fail_next(SourceBusy("slow down", 0.0))
-    engine = engine_on(store)
-    progress = bring(engine, manifest_of(source), source)
-    assert (here(store, manifest_of(source)), progress.retries) == (LARGE, 1)
-    assert engine.streams.limit < QUICK.streams
-
-
-# what stays in memory
-
-
-@pytest.mark.parametrize(("waits", "room", "part"), [(True, 1 << 40, 1), (True, 0, 0), (False, 1 << 40, 0)])
-@pytest.mark.usefixtures("disk_only")
-def test_what_a_pod_waits_for_stays_in_memory_as_far_as_there_is_room(store, waits, room, part):
-    source = source_of(LARGE)
-    engine = engine_on(store, room=lambda *, kept=0: room - kept)
-    bring(engine, manifest_of(source), source, urgent=lambda: waits)
-    size = len(LARGE["weights"])
-    assert in_memory(store, manifest_of(source)) == part * size
-    assert (engine.keeping.kept_bytes, engine.keeping.passed_bytes) == (part * size, (1 - part) * size)
-
-
-@pytest.mark.parametrize(("waits", "part"), [(True, 1), (False, 0)])
-@pytest.mark.usefixtures("disk_only")
-def test_the_same_holds_for_files_of_a_single_chunk(store, monkeypatch, waits, part):
-    monkeypatch.undo()  # a chunk is 16 MiB
-    source = source_of({f"small-{n}": content((2 << 20) + n) for n in range(6)})
-    bring(engine_on(store, room=lambda *, kept=0: 1 << 40), manifest_of(source), source, urgent=lambda: waits)
-    assert in_memory(store, manifest_of(source)) == part * manifest_of(source).size
-
-
-def in_memory(store, manifest):
-    """Return how many bytes of a Revision's blobs are in the page cache."""
-    found = 0
-    for entry in manifest.entries:
-        with store.layout.blob(store.find(manifest.origin, entry)).open("rb") as blob:
-            found += pages.resident(blob.fileno(), 0, entry.size)
-    return found
-
-
-@pytest.fixture
-def disk_only(tmp_path):
-    """Nothing to tell where the tests' directory is memory itself."""
-    with (tmp_path / "probe").open("wb+") as probe:
-        probe.write(b"x")
-        probe.flush()
-        pages.forget(probe.fileno())
-        if pages.resident(probe.fileno(), 0, 1):
-            pytest.skip("the tests' directory is in memory itself")
-
-
-def test_a_store_in_memory_works_too(mounts, tmp_path):
-    place = tmp_path / "memory"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "memory", place], check=True)
-    source = source_of({**MODEL, **LARGE})
-    settings = StoreSettings(place / "store", high_watermark=1.0, low_watermark=1.0)
-    try:
-        with contextlib.closing(Store(settings)) as store:
-            bring(engine_on(store), manifest_of(source), source)
-            assert here(store, manifest_of(source)) == {**FILLED, **LARGE}
-    finally:
-        mounts.unmount(place)
 
 
 # real chunks

@@ -91,6 +91,15 @@ def refuse(store, server, error, match, **how):
     return str(refusal.value)
 
 
+@contextmanager
+def set_after(event):
+    """Let the server's threads end whatever happens."""
+    try:
+        yield
+    finally:
+        event.set()
+
+
 def requested(server):
     return sum(end - start for start, end in map(asked, server.requests))
 
@@ -167,15 +176,18 @@ def test_a_kept_connection_that_the_server_has_closed_is_no_failure(store):
 def test_a_stream_that_stalls_is_cut_off_and_goes_on_over_another_connection(store, monkeypatch):
     monkeypatch.setattr(stragglers, "WINDOW", 0.05)
     released = threading.Event()
-    with MisbehavingServer(serve, stall(released, after=SMALL_BLOCK), serve, body=WEIGHTS) as server:
+    with (
+        MisbehavingServer(serve, stall(released, after=SMALL_BLOCK), serve, body=WEIGHTS) as server,
+        set_after(released),
+    ):
         _, progress = arrive(store, server, quick(2), silence=PATIENCE * 10)
-        released.set()
     assert progress.retries >= 1
 
 
 def test_a_stop_ends_a_stalled_stream_and_what_it_had_stays(store):
     released, reached, stop = threading.Event(), threading.Event(), threading.Event()
-    with MisbehavingServer(serve, stall(released, after=C, reached=reached), body=WEIGHTS) as server:
+    stalled = stall(released, after=C, reached=reached)
+    with MisbehavingServer(serve, stalled, body=WEIGHTS) as server, set_after(released):
         with closing(HttpSource(server)) as source:
             answer = begin(lambda: bring(engine_on(store, ONE_STREAM), manifest_of(source), source, stop=stop))
             reached.wait(PATIENCE)

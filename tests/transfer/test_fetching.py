@@ -233,6 +233,12 @@ def test_each_repetition_is_told_with_its_error(halt):
     assert [str(error) for error in told] == ["try 1", "try 2"]
 
 
+def test_an_error_is_told_before_the_pause(halt):
+    waits = []
+    run(Reader((0, SourceBusy("slow down", 7.0))), halt, retried=lambda _: waits.extend(halt.waits))
+    assert (waits, halt.waits) == ([], [7.0])
+
+
 def test_every_read_gets_the_abort(halt):
     abort, reader = Abort(), Reader(*down(1))
     run(reader, halt, abort=abort)
