@@ -29,7 +29,7 @@ _PIECE = 4 * MIB  # bytes of one read: many requests of a disk, and soon over wh
 _READERS = 4  # threads of one run
 
 _HEAD_START = 0.05
-"""Seconds that the call which wanted it gets to answer first: a warm NodeStage + NodePublish takes 5 ms that way, and 14
+"""Seconds that the call which wanted it gets to answer first: a warm NodeStage + NodePublish takes 5 ms that way, 14
 with a read-ahead of 1 GiB beside it. The pod's container takes longer to start than this."""
 READ, IN_MEMORY, NO_ROOM, UNWANTED, FAILED = "read", "in_memory", "no_room", "unwanted", "failed"
 """How a run ends: it brought something; all was there already; memory filled up; the pod left; an I/O error."""
