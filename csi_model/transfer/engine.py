@@ -68,7 +68,8 @@ class Engine:
                     plan, source, store=self.store, settings=self.settings, streams=self.streams, meter=meter,
                     urgent=urgent, account=account, stop=stop,
                 ).run()  # fmt: skip
-            if not finished:
-                meter.note = "another volume is bringing the same files"
-                self.store.wait_for_writers(_WAIT_FOR_WRITERS)
-                meter.note = ""
+            if finished:
+                return  # what is lost meanwhile is missed when the tree is assembled: no second look at every file
+            meter.note = "another volume is bringing the same files"
+            self.store.wait_for_writers(_WAIT_FOR_WRITERS)
+            meter.note = ""

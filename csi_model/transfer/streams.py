@@ -101,7 +101,12 @@ class Streams:
 
     def _recruit(self) -> None:
         while self._threads < self._tuner.limit:
-            threading.Thread(target=self._work, name=f"stream-{self._threads}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"stream-{self._threads}", daemon=True).start()
+            except RuntimeError:  # no more threads to be had: fewer streams do the work too
+                if not self._threads:
+                    raise
+                break
             self._threads += 1
         self._changed.notify_all()
 

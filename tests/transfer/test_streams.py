@@ -208,3 +208,33 @@ def test_more_streams_run_when_the_tuner_wants_to_try(monkeypatch):
             field.streams.received(1_000_000)
         field.wait_until(lambda: lane.running == field.streams.limit)
         assert lane.running == 5
+
+
+class _Reluctant(threading.Thread):
+    """A thread of a machine that has only so many."""
+
+    left = 0
+
+    def start(self):
+        if not _Reluctant.left:
+            raise RuntimeError("can't start new thread")
+        _Reluctant.left -= 1
+        super().start()
+
+
+def test_fewer_threads_than_streams_do_the_work_too(monkeypatch):
+    field = field_of(4)
+    lane = field.lane(jobs=3, ends=True)
+    _Reluctant.left = 2
+    monkeypatch.setattr(module.threading, "Thread", _Reluctant)
+    with field.serving(lane):
+        field.wait_until(lambda: lane.done == 3)
+
+
+def test_a_machine_without_a_single_thread_says_so_and_forgets_the_lane(monkeypatch):
+    field = field_of(4)
+    _Reluctant.left = 0
+    monkeypatch.setattr(module.threading, "Thread", _Reluctant)
+    with pytest.raises(RuntimeError, match="can't start"), field.streams.serving(field.lane()):
+        pass
+    assert not field.streams._active
