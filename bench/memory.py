@@ -7,6 +7,7 @@ the processor time of the next one. So memory is taken and given back right befo
 
 import mmap
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from csi_model.store.pages import forget, resident
@@ -23,9 +24,14 @@ def take_memory(size: int) -> None:
     mmap.mmap(-1, max(mmap.PAGESIZE, min(size, free // 2)), flags=flags).close()
 
 
-def forget_files(folder: Path) -> None:
-    """Take all files below a directory out of the page cache."""
-    for path in _files(folder):
+def files_below(folder: Path) -> list[Path]:
+    """Return all files below a directory, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def forget_files(files: Iterable[Path]) -> None:
+    """Take files out of the page cache."""
+    for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             forget(descriptor)
@@ -33,10 +39,10 @@ def forget_files(folder: Path) -> None:
             os.close(descriptor)
 
 
-def in_memory(folder: Path) -> str:
-    """Say how much of the files below a directory is in the page cache."""
+def part_in_memory(files: Iterable[Path]) -> float:
+    """Return which part of files is in the page cache, 0 to 1; 0 if they are empty."""
     total = cached = 0
-    for path in _files(folder):
+    for path in files:
         size = path.stat().st_size
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -44,7 +50,7 @@ def in_memory(folder: Path) -> str:
             cached += resident(descriptor, 0, size) if size else 0
         finally:
             os.close(descriptor)
-    return f"{cached / total:.0%} in memory" if total else "empty"
+    return cached / total if total else 0.0
 
 
 def read_all(folder: Path) -> int:
@@ -55,7 +61,7 @@ def read_all(folder: Path) -> int:
     """
     total = 0
     scratch = memoryview(bytearray(_COPIED))
-    for path in _files(folder):
+    for path in files_below(folder):
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             total += size
@@ -66,7 +72,3 @@ def read_all(folder: Path) -> int:
                         scratch[: len(piece)] = piece
                         piece.release()
     return total
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -8,10 +8,12 @@ import ssl
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
-from bench.contenders import MIB, File, Job, Verdict, run
+from bench.contenders import File, Job, Verdict, run
+from csi_model.settings import MIB
 
 SPAN = 16 * MIB
 Spans = deque[tuple[str, int, int]]
@@ -53,7 +55,7 @@ def _worker(spans: Spans, context: ssl.SSLContext | None) -> None:
 
 
 def _drain(response: HTTPResponse, length: int, buffer: memoryview) -> None:
-    if response.status != 206:  # noqa: PLR2004 - HTTP's own
+    if response.status != HTTPStatus.PARTIAL_CONTENT:
         raise ConnectionError(f"the server answered {response.status} to a range")
     got = 0
     while count := response.readinto(buffer):

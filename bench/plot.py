@@ -83,6 +83,7 @@ def _cold_start(axes: Axes, rows: list[dict[str, Any]]) -> None:
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    source = Path(sys.argv[1]) if len(sys.argv) > 1 else here / "results" / "latest.json"
-    picture = Path(sys.argv[2]) if len(sys.argv) > 2 else here.parent / "docs" / "images" / "bench.png"  # noqa: PLR2004
+    given = dict(enumerate(sys.argv))
+    source = Path(given.get(1, here / "results" / "latest.json"))
+    picture = Path(given.get(2, here.parent / "docs" / "images" / "bench.png"))
     draw(json.loads(source.read_text()), picture)

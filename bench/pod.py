@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.contenders import REGISTRY, Job
 from bench.contenders.driver import Driver, driver, volume_of
-from bench.memory import forget_files, in_memory, read_all, take_memory
+from bench.memory import files_below, forget_files, part_in_memory, read_all, take_memory
 from bench.mounted import mounted
 from bench.rows import rotated
 from csi_model.demo.kubelet import Volume
@@ -152,13 +152,17 @@ def _row(way: Way, seen: Sequence[Seen | str]) -> dict[str, Any]:
 
 
 def _read(there: float, folder: Path, size: int) -> Seen:
-    state = in_memory(folder)
+    state = _state(folder)
     began = time.monotonic()
     found = read_all(folder)
     seconds = time.monotonic() - began
     if found != size:
         raise Failed(f"{found} bytes can be read instead of {size}")
     return Seen(there, seconds, state)
+
+
+def _state(folder: Path) -> str:
+    return f"{part_in_memory(files_below(folder)):.0%} in memory"
 
 
 def _downloading(module: str) -> Callable[[Job, Path], Seen]:
@@ -216,8 +220,8 @@ def _staged(job: Job, work: Path, page_cache: str) -> Seen:
         running.kubelet.stage(volume)
         running.kubelet.unstage(volume)
         os.sync()
-        forget_files(running.tree() / "root")
-        state = in_memory(running.tree() / "root")
+        forget_files(files_below(running.tree() / "root"))
+        state = _state(running.tree() / "root")
         return replace(_start_pod(running, volume, job.size), page_cache=f"{state} when the pod came")
 
 

@@ -29,9 +29,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench.memory import forget_files, part_in_memory
 from csi_model.node.readahead import ReadAhead
 from csi_model.settings import MIB, PageCacheSettings
-from csi_model.store import pages
 
 _FILE = 1024 * MIB
 _BLOCK = 16 * MIB
@@ -101,21 +101,10 @@ def write_files(directory: Path, gib: int) -> list[Path]:
     return files
 
 
-def in_memory(files: list[Path]) -> float:
-    """Return the fraction of the files that is in the page cache."""
-    found = 0
-    for path in files:
-        with path.open("rb") as file:
-            found += pages.resident(file.fileno(), 0, _FILE)
-    return found / (len(files) * _FILE)
-
-
 def drop(files: list[Path]) -> None:
     for _ in range(20):
-        for path in files:
-            with path.open("rb") as file:
-                pages.forget(file.fileno())
-        if in_memory(files) < _NONE:
+        forget_files(files)
+        if part_in_memory(files) < _NONE:
             return
         time.sleep(0.1)  # somebody still has them mapped, or they are being read
     raise SystemExit("the page cache doesn't let go of the files")
@@ -135,7 +124,7 @@ def one_run(files: list[Path], loader: str, *, read_ahead: bool, head_start: flo
         child.stdout.readline()
         ahead.want("bench", "volume", files[0].parent)
         time.sleep(head_start)
-        warm = in_memory(files)
+        warm = part_in_memory(files)
         seconds, _ = child.communicate("\n")
         return float(seconds), warm
     finally:

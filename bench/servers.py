@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def _ask(server: Server, path: str) -> None:
         connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
-        if answer.status >= 500:  # noqa: PLR2004 - HTTP's own: not yet
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # not yet
             raise ConnectionError(answer.status)
     finally:
         connection.close()

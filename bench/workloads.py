@@ -13,8 +13,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from bench.servers import ACCESS_KEY, BUCKET, SECRET_KEY, Server
+from csi_model.settings import MIB
 
-MIB = 1024 * 1024
 LARGE = ("one", "shards", "model", "sha256")
 """Workloads in which large files decide."""
 NAMES = (*LARGE, "small")

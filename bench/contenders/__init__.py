@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-MIB = 1024 * 1024
 _FSYNCS = 16  # at once: file systems commit what many ask for together
 
 
@@ -227,6 +226,15 @@ def _entry(module: str, kinds: set[str], available: Callable[[], str]) -> dict[s
 
 
 _S3, _BOTH = {"s3"}, {"s3", "http"}
+
+
+def download_all(manager: Any, job: Job) -> None:
+    """Download a job's files by one of boto3's transfer managers."""
+    downloads = [manager.download(job.bucket, job.key(file), str(job.place(file))) for file in job.files]
+    for download in downloads:
+        download.result()
+
+
 REGISTRY: dict[str, dict[str, Any]] = {
     "csi-model": _entry("node_stage", _S3, _packages()),
     "csi-model-engine": _entry("engine", _BOTH, _packages()),

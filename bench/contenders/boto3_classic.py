@@ -6,7 +6,8 @@ import boto3
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
 
-from bench.contenders import MIB, Job, Verdict, make_durable, run
+from bench.contenders import Job, Verdict, download_all, make_durable, run
+from csi_model.settings import MIB
 
 CONCURRENCY = 8
 PART = 8  # MiB
@@ -25,9 +26,7 @@ def contend(job: Job) -> Iterator[Verdict | None]:
     )  # fmt: skip
     with create_transfer_manager(client, config) as manager:
         yield None
-        downloads = [manager.download(job.bucket, job.key(file), str(job.place(file))) for file in job.files]
-        for download in downloads:
-            download.result()
+        download_all(manager, job)
         make_durable(job)
         yield Verdict(note=f"{CONCURRENCY} threads, parts of {PART} MiB, pieces of {PIECE} MiB")
 

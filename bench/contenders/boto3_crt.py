@@ -12,7 +12,8 @@ from s3transfer.crt import (
     create_s3_crt_client,
 )
 
-from bench.contenders import MIB, Job, Verdict, make_durable, run
+from bench.contenders import Job, Verdict, download_all, make_durable, run
+from csi_model.settings import MIB
 
 REGION = "us-east-1"
 PART = 8  # MiB
@@ -29,9 +30,7 @@ def contend(job: Job) -> Iterator[Verdict | None]:
     place = {"region_name": REGION, "endpoint_url": job.localhost(), "config": Config(s3={"addressing_style": "path"})}
     with CRTTransferManager(client, BotocoreCRTRequestSerializer(Session(), place)) as manager:
         yield None
-        downloads = [manager.download(job.bucket, job.key(file), str(job.place(file))) for file in job.files]
-        for download in downloads:
-            download.result()
+        download_all(manager, job)
     # A result comes before its file has its name; leaving the manager waits for that.
     make_durable(job)
     yield Verdict(note=f"parts of {PART} MiB, target {TARGET * 8 / 1e9:.0f} Gbit/s")

@@ -7,8 +7,9 @@ one written by a curl of its own to where it belongs. URLs go in through standar
 import os
 from collections.abc import Iterator
 
-from bench.contenders import MIB, File, Job, Verdict, make_durable
+from bench.contenders import File, Job, Verdict, make_durable
 from bench.contenders.programs import run_program, run_together
+from csi_model.settings import MIB
 
 STREAMS = 8
 _LARGE = 8 * MIB  # a smaller file isn't worth eight ranges

@@ -9,7 +9,8 @@ from typing import Any
 from obstore import get_range
 from obstore.store import HTTPStore, S3Store
 
-from bench.contenders import MIB, File, Job, Verdict, make_durable, run
+from bench.contenders import File, Job, Verdict, make_durable, run
+from csi_model.settings import MIB
 
 THREADS = 8
 SPAN = 8  # MiB

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from bench.contenders import MIB, Job, Verdict, run
+from bench.contenders import Job, Verdict, run
+from csi_model.settings import MIB
 
 CONCURRENCY = 8
 CHUNK = 8  # MiB

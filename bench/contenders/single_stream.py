@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
-from bench.contenders import MIB, File, Job, Verdict, make_durable, run
+from bench.contenders import File, Job, Verdict, make_durable, run
+from csi_model.settings import MIB
 
 PIECE = 10 * MIB
 FILES_AT_ONCE = 8

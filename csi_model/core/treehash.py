@@ -30,6 +30,12 @@ def chunk_range(index: int, size: int) -> tuple[int, int]:
     return start, min(start + CHUNK, size)
 
 
+def chunk_length(index: int, size: int) -> int:
+    """Return the bytes of chunk ``index`` in a file of ``size`` bytes."""
+    start, end = chunk_range(index, size)
+    return end - start
+
+
 def chunk_digest(data: bytes | bytearray | memoryview) -> bytes:
     """Hash one chunk (at most CHUNK bytes); releases the interpreter lock while it does."""
     return blake3(data).digest()

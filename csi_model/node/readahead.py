@@ -27,7 +27,6 @@ from csi_model.store import memory, pages
 log = logging.getLogger(__name__)
 _PIECE = 4 * MIB  # bytes of one read: many requests of a disk, and soon over when nobody wants it any more
 _READERS = 4  # threads of one run
-
 _HEAD_START = 0.05
 """Seconds that the call which wanted it gets to answer first: a warm NodeStage + NodePublish takes 5 ms that way, 14
 with a read-ahead of 1 GiB beside it. The pod's container takes longer to start than this."""

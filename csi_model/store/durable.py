@@ -21,7 +21,7 @@ _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 UNFINISHED = ".new-"
 """How the names of files begin that :func:`write_file` hasn't finished."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_FEW = 4  # directories that are worth an fsync each; more are cheaper with one syncfs
+_FEW = 4
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -51,6 +51,24 @@ def fsync_directory(path: Path) -> None:
 def fsync_file(path: Path) -> None:
     """Make a file's bytes, mode and times durable."""
     _sync(path, os.O_NOFOLLOW)
+
+
+def fsync_all(files: Collection[Path], directories: Collection[Path], *, few: int = _FEW) -> None:
+    """Make files and directories of one file system durable, in whichever way is cheaper.
+
+    Args:
+        files: their bytes, modes and times.
+        directories: their renames, links and unlinks.
+        few: so many are worth an fsync each; for more, one syncfs of everything costs less.
+
+    """
+    if len(files) + len(directories) > few:
+        syncfs(next(iter(directories), None) or next(iter(files)).parent)
+        return
+    for path in files:
+        fsync_file(path)
+    for path in directories:
+        fsync_directory(path)
 
 
 def _sync(path: Path, flags: int) -> None:
@@ -98,11 +116,7 @@ def start_writeback(descriptor: int, start: int, length: int) -> None:
 def settle(directories: Collection[Path]) -> None:
     """Make renames into directories durable. They are visible and can't be taken back: a failure is logged."""
     try:
-        if len(directories) > _FEW:
-            syncfs(next(iter(directories)))
-            return
-        for directory in directories:
-            fsync_directory(directory)
+        fsync_all([], directories)
     except OSError as error:
         log.warning("can't make a rename durable: %s", error)
 

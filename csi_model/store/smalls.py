@@ -13,11 +13,10 @@ from csi_model.core.manifest import Entry
 from csi_model.core.treehash import combine
 from csi_model.settings import MIB
 from csi_model.store.blobs import Blobs
-from csi_model.store.durable import allocate, fsync_file, pwrite_all, start_writeback, syncfs, translated
+from csi_model.store.durable import allocate, fsync_all, pwrite_all, start_writeback, translated
 from csi_model.store.layout import Layout
 
 _LARGE = MIB  # bytes from which a file is worth asking for its blocks, and for its write-back, by itself
-_FEW = 4  # files that are worth an fsync each; more are cheaper with one syncfs
 
 
 class DiskSmallFiles:
@@ -70,11 +69,7 @@ class DiskSmallFiles:
         with translated(f"making {len(self._files)} small files durable"):
             # Notes first: they mean nothing until the blobs appear, and become durable by the same syncfs.
             self._blobs.remember(self._origin, [(entry, digest) for entry, _, digest in self._files])
-            if len(self._files) > _FEW:
-                syncfs(self._layout.assembly)
-            else:
-                for _, path, _ in self._files:
-                    fsync_file(Path(path))
+            fsync_all([Path(path) for _, path, _ in self._files], [])
             for path in self._to_forget:
                 _forget(path)
             self._blobs.adopt([(path, digest, b"") for _, path, digest in self._files])

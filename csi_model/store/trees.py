@@ -16,12 +16,12 @@ from csi_model.core.manifest import Manifest
 from csi_model.core.treehash import is_digest
 from csi_model.errors import SourceInvalid
 from csi_model.store.blobs import Blobs
-from csi_model.store.durable import fsync_directory, fsync_file, remove_tree, settle, syncfs, write_file
+from csi_model.store.durable import fsync_all, remove_tree, settle, write_file
 from csi_model.store.layout import SMALL, Layout
 
 EMPTY = "-"
 """What stands for the Digest of an empty file, which has no blob."""
-_FEW = 16  # files that are worth an fsync each; more of them are cheaper with one syncfs
+_FEW = 17  # files and directories that are worth an fsync each
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +179,4 @@ def _seal(work: Path, directories: set[Path], written: list[Path]) -> None:
     for directory in sorted(directories, key=lambda path: len(path.parts), reverse=True):
         os.utime(directory, (0, 0))
         directory.chmod(0o555)
-    if len(written) + len(directories) > _FEW:
-        syncfs(work)
-        return
-    for path in written:
-        fsync_file(path)
-    for directory in [*directories, work]:
-        fsync_directory(directory)
+    fsync_all(written, [*directories, work], few=_FEW)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from blake3 import blake3
 
 from csi_model.core.manifest import Entry
-from csi_model.core.treehash import chunk_count, chunk_range
+from csi_model.core.treehash import chunk_count, chunk_length, chunk_range
 from csi_model.errors import NodeError, SourceCorrupt
 from csi_model.sources.base import Source
 from csi_model.store.base import Ingest
@@ -118,7 +118,7 @@ class Arrival:
     @property
     def resumed_bytes(self) -> int:
         """Bytes of an earlier life that need no second fetch."""
-        return sum(_length(index, self.entry.size) for index in self._durable)
+        return sum(chunk_length(index, self.entry.size) for index in self._durable)
 
     @property
     def left(self) -> int:
@@ -155,22 +155,18 @@ class Arrival:
             self._missing.discard(index)
             if buffer is not None:
                 self._early[index] = buffer
-        self.feed()
-        return self._claim_completion()
+        return self.claim_if_whole()
 
     def claim_if_whole(self) -> bool:
-        """Tell once whether all chunks were durable from an earlier life; raises as :meth:`landed`."""
-        self.feed()
-        return self._claim_completion()
-
-    def _claim_completion(self) -> bool:
+        """Tell once whether all chunks are here, also from an earlier life; raises as :meth:`landed`."""
+        self._feed()
         with self._lock:
             fed = not self.verifier.in_order or self._turn == chunk_count(self.entry.size)
             complete = fed and not self._missing and not self._complete
             self._complete = self._complete or complete
             return complete
 
-    def feed(self) -> None:
+    def _feed(self) -> None:
         """Feed a verifier that wants order as far as chunks are here, unless another thread is doing so already."""
         with self._lock:
             if self._feeding or not self.verifier.in_order:
@@ -191,7 +187,7 @@ class Arrival:
             return self._feeding
 
     def _feed_chunk(self) -> None:
-        length = _length(self._turn, self.entry.size)
+        length = chunk_length(self._turn, self.entry.size)
         buffer = self._early.get(self._turn)
         if buffer is not None:
             with memoryview(buffer) as whole, whole[:length] as view:
@@ -258,14 +254,9 @@ def blocks_of(run: range, size: int, buffer: memoryview) -> list[memoryview]:
     """
     views = []
     for index in run:
-        length = _length(index, size)
+        length = chunk_length(index, size)
         apart = len(buffer) >= length
         step = min(BLOCK, len(buffer))
         for start, end in itertools.pairwise([*range(0, length, step), length]):
             views.append(buffer[start:end] if apart else buffer[: end - start])
     return views
-
-
-def _length(index: int, size: int) -> int:
-    start, end = chunk_range(index, size)
-    return end - start

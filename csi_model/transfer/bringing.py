@@ -141,8 +141,7 @@ class Bringing:
 
     def _landed(self, arrival: Arrival, index: int, buffer: mmap.mmap | None) -> None:
         if not arrival.ingest.reserved:
-            start, end = treehash.chunk_range(index, arrival.entry.size)
-            self._reservation.used(end - start)
+            self._reservation.used(treehash.chunk_length(index, arrival.entry.size))
         if arrival.landed(index, buffer):
             arrival.commit()
         elif arrival.ingest.pending_bytes >= self._settings.checkpoint_bytes:

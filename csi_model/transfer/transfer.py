@@ -131,7 +131,7 @@ class Transfer:
             return None
         if self._arrivals:
             in_order = self._arrivals[0].verifier.in_order
-            return treehash.CHUNK if in_order else min(BLOCK, treehash.CHUNK)
+            return treehash.CHUNK if in_order else _block()
         if self._entries:
             return None if self._opening else 0  # one at a time; the small files wait until all large ones are open
         return _small_buffer(self._smalls[0]) if self._smalls and not self._opening else None
@@ -208,8 +208,11 @@ def is_large(entry: Entry) -> bool:
 
 def _small_buffer(entry: Entry) -> int:
     """Return the size of the buffer for a batch of files that are no larger than this one."""
-    block = min(BLOCK, treehash.CHUNK)
-    return block if entry.size <= block else treehash.CHUNK
+    return _block() if entry.size <= _block() else treehash.CHUNK
+
+
+def _block() -> int:
+    return min(BLOCK, treehash.CHUNK)
 
 
 def _given(buffer: mmap.mmap | None) -> mmap.mmap:

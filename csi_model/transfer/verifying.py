@@ -6,59 +6,15 @@ order, and their state can't be saved: the transfer hands chunks over in order, 
 back from the disk.
 """
 
-import hashlib
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import Any, Protocol
-
-from zlib_ng.zlib_ng import crc32
+from typing import Protocol
 
 from csi_model.core.checksum import Algorithm, Checksum
 from csi_model.core.manifest import Entry
 from csi_model.core.treehash import chunk_count, chunk_range
 from csi_model.errors import SourceCorrupt
-
-
-class Sum(Protocol):
-    """The running sum of some neighbouring bytes."""
-
-    def update(self, view: memoryview, /) -> None:
-        """Take bytes in."""
-
-    def digest(self) -> bytes:
-        """Return the raw value."""
-
-
-class Piece:
-    """A chunk on its way through a verifier, cut where the checksum's parts end.
-
-    Args:
-        ends: lengths from the chunk's beginning at which its pieces end, in order.
-        new: makes an empty sum.
-
-    """
-
-    def __init__(self, ends: list[int], new: Callable[[], Sum]) -> None:
-        self._ends = iter(ends)
-        self._end = next(self._ends, 0)
-        self._new = new
-        self._position = 0
-        self._sums = [new()] if ends else []
-
-    def update(self, view: memoryview) -> None:
-        """Take the chunk's next bytes in."""
-        while self._sums and view:
-            head, view = view[: self._end - self._position], view[self._end - self._position :]
-            self._sums[-1].update(head)
-            self._position += len(head)
-            if view:
-                self._end = next(self._ends)
-                self._sums.append(self._new())
-
-    def values(self) -> list[bytes]:
-        """Return the sum of each piece, once all bytes are in."""
-        return [piece.digest() for piece in self._sums]
+from csi_model.transfer.summing import Piece, arithmetic, new_hash, unsummed
 
 
 class Verifier(Protocol):
@@ -127,16 +83,20 @@ def _fits_chunks(checksum: Checksum) -> bool:
     return checksum.composite
 
 
-class Unchecked:
-    """For entries of which the source says nothing that can be checked."""
-
-    in_order = False
+class _Pieceless:
+    """What a verifier does that learns nothing from pieces."""
 
     def piece(self, index: int) -> Piece:  # noqa: ARG002 - the contract's signature
-        return Piece([], hashlib.sha256)
+        return unsummed()
 
     def landed(self, index: int, piece: Piece) -> str:  # noqa: ARG002 - the contract's signature
         return ""
+
+
+class Unchecked(_Pieceless):
+    """For entries of which the source says nothing that can be checked."""
+
+    in_order = False
 
     def restore(self, index: int, note: str) -> bool:  # noqa: ARG002 - the contract's signature
         return True
@@ -156,7 +116,7 @@ class Piecewise:
     def __init__(self, entry: Entry, checksum: Checksum) -> None:
         self._entry = entry
         self._checksum = checksum
-        self._new, self._combine = _arithmetic(checksum.algorithm)
+        self._new, self._combine = arithmetic(checksum.algorithm)
         self._ends = [end for _, end in checksum.part_ranges(entry.size)]
         self._pieces: dict[int, list[bytes]] = {}
 
@@ -203,7 +163,7 @@ class Piecewise:
         _compare(self._entry, self._checksum, found.hex())
 
 
-class InOrder:
+class InOrder(_Pieceless):
     """sha256, sha1, md5, git-sha1: flat over the file, or over each part and then over the parts' values."""
 
     in_order = True
@@ -215,15 +175,9 @@ class InOrder:
         self._end = next(self._parts)[1]
         self._position = 0
         self._done: list[bytes] = []
-        self._hash = _new_hash(checksum.algorithm)
+        self._hash = new_hash(checksum.algorithm)
         if checksum.algorithm is Algorithm.GIT_SHA1:
             self._hash.update(b"blob %d\0" % entry.size)
-
-    def piece(self, index: int) -> Piece:  # noqa: ARG002 - the contract's signature
-        return Piece([], hashlib.sha256)
-
-    def landed(self, index: int, piece: Piece) -> str:  # noqa: ARG002 - the contract's signature
-        return ""
 
     def restore(self, index: int, note: str) -> bool:  # noqa: ARG002 - the state of these hashes can't be saved
         return False
@@ -235,52 +189,16 @@ class InOrder:
             self._position += len(head)
             if self._position == self._end and self._position < self._entry.size:
                 self._done.append(self._hash.digest())
-                self._hash = _new_hash(self._checksum.algorithm)
+                self._hash = new_hash(self._checksum.algorithm)
                 self._end = next(self._parts)[1]
 
     def finish(self) -> None:
         found = self._hash
         if self._checksum.composite:
             parts = [*self._done, self._hash.digest()]
-            found = _new_hash(self._checksum.algorithm)
+            found = new_hash(self._checksum.algorithm)
             found.update(b"".join(parts))
         _compare(self._entry, self._checksum, found.hexdigest())
-
-
-def _new_hash(algorithm: Algorithm) -> Any:
-    name = "sha1" if algorithm is Algorithm.GIT_SHA1 else algorithm.value
-    return hashlib.new(name, usedforsecurity=False)
-
-
-def _arithmetic(algorithm: Algorithm) -> tuple[Callable[[], Sum], Callable[[bytes, bytes, int], bytes]]:
-    """Return how a sum begins, and how the sums of neighbours are combined (second one's length in bytes)."""
-    if not algorithm.combinable:
-        return lambda: _new_hash(algorithm), _cannot_combine
-    import awscrt.checksums as crc  # noqa: PLC0415 - costs time that a starting agent doesn't have
-
-    # awscrt's own crc32 runs at 3 GB/s, the others at 50; zlib-ng's at 50 (measured, 1 MiB blocks).
-    add = crc32 if algorithm is Algorithm.CRC32 else getattr(crc, algorithm.value)
-    join, size = getattr(crc, f"combine_{algorithm.value}"), algorithm.size
-
-    class Crc:
-        def __init__(self) -> None:
-            self._value = 0
-
-        def update(self, view: memoryview) -> None:
-            self._value = add(view, self._value)
-
-        def digest(self) -> bytes:
-            return self._value.to_bytes(size, "big")
-
-    def combine(before: bytes, value: bytes, length: int) -> bytes:
-        joined: int = join(int.from_bytes(before, "big"), int.from_bytes(value, "big"), length)
-        return joined.to_bytes(size, "big")
-
-    return Crc, combine
-
-
-def _cannot_combine(*_: object) -> bytes:
-    raise ValueError("the hash of two pieces can't be told from theirs")
 
 
 def _compare(entry: Entry, checksum: Checksum, found: str) -> None:

@@ -35,6 +35,17 @@ def content(size, seed=0):
     return random.Random(f"{seed}/{size}").randbytes(size)
 
 
+SIZES = [0, 1, 4095, 4096, SMALL_CHUNK - 1, SMALL_CHUNK, SMALL_CHUNK + 1, 3 * SMALL_CHUNK + 5]
+MODEL = {f"file-{size}": content(size) for size in SIZES}
+"""One file of each size that is special."""
+FILLED = {path: data for path, data in MODEL.items() if data}
+"""Those of them that have a byte."""
+LARGE = {"weights": content(6 * SMALL_CHUNK + 1)}
+"""One file of seven chunks."""
+TWO_STREAMS = quick(2, run_chunks=1, buffer_bytes=2 * SMALL_CHUNK)
+"""Two streams, a chunk at a time, and no more memory than two chunks."""
+
+
 def source_of(files, **options):
     return FakeSource({f"qwen/{path}": data for path, data in files.items()}, **options)
 

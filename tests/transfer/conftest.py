@@ -4,6 +4,7 @@ from csi_model.core import treehash
 from csi_model.settings import StoreSettings
 from csi_model.store.store import Store
 from csi_model.transfer import arrival, stragglers, transfer
+from tests.fakes.clock import Clock
 from tests.transfer.bringing import SMALL_BLOCK, SMALL_CHUNK
 
 
@@ -19,6 +20,11 @@ def small_chunks(monkeypatch):
 def patience_with_stalls(monkeypatch):
     """However long a test lets a read wait, it isn't cut off for that."""
     monkeypatch.setattr(stragglers, "WINDOW", float("inf"))
+
+
+@pytest.fixture
+def clock():
+    return Clock()
 
 
 @pytest.fixture

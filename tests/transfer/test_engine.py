@@ -5,16 +5,20 @@ from csi_model.core.manifest import Manifest
 from csi_model.core.treehash import CHUNK
 from csi_model.errors import SourceChanged, SourceCorrupt, SourceUnavailable
 from tests.transfer.bringing import (
+    FILLED,
+    LARGE,
+    MODEL,
     ONE_STREAM,
     QUICK,
+    SIZES,
     SMALL_CHUNK,
+    TWO_STREAMS,
     bring,
     chunk_reads,
     content,
     engine_on,
     here,
     manifest_of,
-    quick,
     source_of,
     with_crc32,
     within,
@@ -22,11 +26,6 @@ from tests.transfer.bringing import (
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 C = SMALL_CHUNK
-SIZES = [0, 1, 4095, 4096, C - 1, C, C + 1, 3 * C + 5]
-MODEL = {f"file-{size}": content(size) for size in SIZES}
-FILLED = {path: data for path, data in MODEL.items() if data}
-LARGE = {"weights": content(6 * C + 1)}
-TWO_STREAMS = quick(2, run_chunks=1, buffer_bytes=2 * C)
 
 
 @pytest.mark.parametrize("checksum", [None, Algorithm.SHA256, Algorithm.SHA1, Algorithm.MD5])

@@ -9,9 +9,12 @@ from csi_model.core.checksum import Algorithm
 from csi_model.errors import SourceChanged, SourceCorrupt, SourceDenied
 from csi_model.transfer.fetching import Stopped
 from tests.transfer.bringing import (
+    LARGE,
+    MODEL,
     ONE_STREAM,
     PATIENCE,
     SMALL_CHUNK,
+    TWO_STREAMS,
     begin,
     bring,
     content,
@@ -25,10 +28,6 @@ from tests.transfer.bringing import (
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 C = SMALL_CHUNK
-SIZES = [0, 1, 4095, 4096, C - 1, C, C + 1, 3 * C + 5]
-MODEL = {f"file-{size}": content(size) for size in SIZES}
-LARGE = {"weights": content(6 * C + 1)}
-TWO_STREAMS = quick(2, run_chunks=1, buffer_bytes=2 * C)
 
 
 # errors, stops, buffers

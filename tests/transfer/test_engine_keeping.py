@@ -10,6 +10,9 @@ from csi_model.settings import StoreSettings
 from csi_model.store import pages
 from csi_model.store.store import Store
 from tests.transfer.bringing import (
+    FILLED,
+    LARGE,
+    MODEL,
     QUICK,
     SMALL_BLOCK,
     SMALL_CHUNK,
@@ -25,10 +28,6 @@ from tests.transfer.bringing import (
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 C = SMALL_CHUNK
-SIZES = [0, 1, 4095, 4096, C - 1, C, C + 1, 3 * C + 5]
-MODEL = {f"file-{size}": content(size) for size in SIZES}
-FILLED = {path: data for path, data in MODEL.items() if data}
-LARGE = {"weights": content(6 * C + 1)}
 
 
 # requests of several chunks

@@ -8,19 +8,6 @@ from csi_model.transfer.meter import Meter
 MB = 1_000_000
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def meter(clock):
     return Meter(1000 * MB, 3, clock=clock)

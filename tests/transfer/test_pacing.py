@@ -3,19 +3,6 @@ import pytest
 from csi_model.transfer.pacing import Pace
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def test_no_limit_is_no_delay(clock):
     pace = Pace(0.0, clock)
     assert [pace.delay(10**12), pace.delay(10**12)] == [0.0, 0.0]
