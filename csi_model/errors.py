@@ -27,6 +27,7 @@
     │   └── MountFailed              the kernel refused a mount or an unmount
     └── TryAgain                 nobody: the same call later
         ├── InProgress               the work goes on in the background
+        ├── RecordPending            the volume's record isn't there yet: the controller makes it
         ├── TooManyCalls             all slots for waiting calls are taken
         └── InvalidToken             a paging token that this driver did not issue
 
@@ -171,7 +172,10 @@ class StoreLocked(NodeError):
 
 
 class StoreUnusable(NodeError):
-    """The store's filesystem is not mounted, its layout is unknown, or it answers with I/O errors."""
+    """The store's filesystem is not mounted, its layout is unknown, or it answers with I/O errors.
+
+    Also what keeps the records of volumes: a directory, or the Kubernetes API (:mod:`csi_model.cluster.errors`).
+    """
 
     transient = True
 
@@ -188,6 +192,10 @@ class TryAgain(CsiModelError):
 
 class InProgress(TryAgain):
     """The work goes on in the background; the text says how far it is."""
+
+
+class RecordPending(TryAgain):
+    """The record of a volume isn't there yet; the controller makes it when it sees the PersistentVolume."""
 
 
 class TooManyCalls(TryAgain):

@@ -5,12 +5,14 @@ variables begin with ``CSIMODEL_``; the CSI specification reserves those that be
 that we honour: ``CSI_ENDPOINT``).
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_model.errors import InvalidArgument
 
 MIB = 1024 * 1024
+_LABEL = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+){2}(:s\d[A-Za-z0-9_.:,-]*)?\Z")
 _MANY_CORES = 8
 _MOST_TLS_PROCESSES = 8
 
@@ -25,6 +27,10 @@ class StoreSettings:
     require_mount: Path | None = None
     """Refuse to start unless this path is a mount point: a store that quietly lands on the root disk fills it."""
 
+    apart_from: Path | None = None
+    """Refuse to start if the required mount is on this path's file system. In a container every directory of the host
+    is a mount point, whatever is behind it; compared with kubelet's directory it shows whether a disk is."""
+
     high_watermark: float = 0.80
     """Fraction of the file system in use above which copies are evicted. Kubelet collects images at 85 % and evicts
     pods at 90 % (nodefs.available < 10 %) by default, so 80 % stays clear of it on a shared file system."""
@@ -36,7 +42,17 @@ class StoreSettings:
     """Seconds before a hold whose staging directory and targets are gone is collected: kubelet may be in the middle
     of setting a pod up."""
 
+    selinux_label: str = ""
+    """SELinux label of everything that pods see, e.g. ``system_u:object_r:container_file_t:s0``; empty: the kernel's
+    choice. Model files are shared by all pods, so no runtime may relabel them for one."""
+
     def __post_init__(self) -> None:
+        if self.selinux_label and not _LABEL.match(self.selinux_label):
+            raise InvalidArgument(
+                "selinux_label",
+                f"{self.selinux_label[:80]!r} is not of the form user:role:type:level, "
+                "e.g. system_u:object_r:container_file_t:s0",
+            )
         if not 0 < self.low_watermark <= self.high_watermark <= 1:
             raise InvalidArgument("watermarks", "want 0 < low ≤ high ≤ 1")
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Make .venv with this project installed, on a machine that has Python >= 3.11 and maybe nothing else.
 
-Usage: python3 hack/bootstrap.py run|dev|bench
+Usage: python3 hack/bootstrap.py run|dev|bench|e2e
 
 ``run`` installs what the driver and the demo need, ``dev`` also what the tests need, ``bench`` what the benchmark
-compares with. Needs no pip and no ensurepip: where Debian and Ubuntu left them out, pip comes from the distribution's
-package of its wheel, without root if the package lists are there. Does nothing when nothing has changed since the
-last time.
+compares with, ``e2e`` what the tests in a cluster need. Needs no pip and no ensurepip: where Debian and Ubuntu left
+them out, pip comes from the distribution's package of its wheel, without root if the package lists are there. Does
+nothing when nothing has changed since the last time.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ EXTRAS = {
     "run": ["-e", ".[demo]"],
     "dev": ["-e", ".[demo]", "--group", "dev"],
     "bench": ["-e", ".[demo]", "--group", "bench"],
+    "e2e": ["-e", ".[demo]", "--group", "e2e"],
 }
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,7 +56,6 @@ class Driver:
         self.store = work / "store"
         self.registry = work / "registry"
         self.log = work / "driver.log"
-        self.began = 0.0
         """Monotonic seconds just before exec."""
         self.cpu_to_probe = 0.0
         """Processor seconds from exec to the first answered Probe: what a start costs, however busy the machine is."""
@@ -73,7 +71,6 @@ class Driver:
     def launch(self) -> Self:
         """Start; it may still refuse to."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CSI"))}
-        self.began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command, cwd=ROOT, env={**clean, **self._environment}, stdout=log, stderr=log

@@ -1,4 +1,4 @@
-"""csi-spec/csi.proto against the official file, which comes as a Go module."""
+"""csi-spec/*.proto against the official files, which come as Go modules."""
 
 import subprocess
 import sys
@@ -12,30 +12,49 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
 from grpc_tools import protoc
 
-from csi_model.rpc.generated import csi_pb2  # registers the options, so that descriptors are read with them
+from csi_model.rpc.generated import (
+    csi_pb2,
+    pluginregistration_pb2,
+)  # registers the options that descriptors are read with
+from hack import fetching
 
 ROOT = Path(__file__).parent.parent
 OWN = ROOT / "csi-spec"
+KUBELET = "k8s.io/kubelet@v0.36.3"
 File = descriptor_pb2.FileDescriptorProto
 Facts = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+GENERATED = {"csi": csi_pb2, "pluginregistration": pluginregistration_pb2}
+
+
+def official_file(name: str) -> Path:
+    if name == "pluginregistration":
+        return Path(fetching.downloaded(KUBELET)["Dir"]) / "pkg" / "apis" / name / "v1" / "api.proto"
     command = [sys.executable, ROOT / "hack" / "csi_sanity.py", "--proto"]
-    path = Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
-    return facts(compiled(path.parent, tmp_path_factory.mktemp("official")))
+    return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
+@pytest.fixture(scope="module", params=GENERATED)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    return facts(compiled(OWN, tmp_path_factory.mktemp("own")))
+def official(name: str, tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return facts(compiled(official_file(name), tmp_path_factory.mktemp("official")))
 
 
-def compiled(folder: Path, out: Path) -> File:
+@pytest.fixture(scope="module")
+def own(name: str, tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return facts(compiled(OWN / f"{name}.proto", tmp_path_factory.mktemp("own")))
+
+
+def compiled(proto: Path, out: Path) -> File:
     include = Path(grpc_tools.__file__).parent / "_proto"
-    target = out / "csi.bin"
-    assert protoc.main(["protoc", f"-I{folder}", f"-I{include}", f"--descriptor_set_out={target}", "csi.proto"]) == 0
+    target = out / "proto.bin"
+    command = ["protoc", f"-I{proto.parent}", f"-I{include}", f"--descriptor_set_out={target}", proto.name]
+    assert protoc.main(command) == 0
     return descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file[0]
 
 
@@ -88,10 +107,11 @@ def test_every_declaration_is_the_official_one(own: Facts, official: Facts) -> N
     assert {name: fact for name, fact in own.items() if fact != official.get(name)} == {}
 
 
-def test_the_options_are_read(own: Facts) -> None:
+def test_the_options_are_read(tmp_path: Path) -> None:
+    own = facts(compiled(OWN / "csi.proto", tmp_path))
     assert own["NodeStageVolumeRequest.secrets"][-1] == [("csi.v1.csi_secret", True)]
 
 
-def test_the_generated_code_is_made_from_this_file(own: Facts) -> None:
-    generated = File.FromString(csi_pb2.DESCRIPTOR.serialized_pb)
+def test_the_generated_code_is_made_from_this_file(name: str, own: Facts) -> None:
+    generated = File.FromString(GENERATED[name].DESCRIPTOR.serialized_pb)
     assert facts(generated) == own, "run python hatch_build.py"

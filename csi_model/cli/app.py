@@ -37,7 +37,10 @@ _EXAMPLES = """\
   What does this node hold, and is it sound?
     csi-model status --store /mnt/nvme/models
     csi-model verify --store /mnt/nvme/models
-    csi-model evict unused --dry-run --store /mnt/nvme/models"""
+    csi-model evict unused --dry-run --store /mnt/nvme/models
+
+  The same in a cluster, of any node's agent or of one that `kubectl get pods -o wide` names:
+    kubectl -n csi-model exec ds/csi-model-node -- csi-model status"""
 _ENVIRONMENT = """\
   Each option of `serve`, and --store everywhere, can be set as CSIMODEL_<OPTION>: CSIMODEL_STORE=/mnt/nvme/models,
   CSIMODEL_HIGH_WATERMARK=0.75. The command line wins. A repeatable option takes words separated by spaces.

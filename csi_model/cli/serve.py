@@ -14,6 +14,8 @@ from csi_model.settings import PageCacheSettings, Settings, StoreSettings, Trans
 _ENDPOINT = "unix:///run/csi-model/csi.sock"
 _STORE = StoreSettings(DEFAULT_STORE)
 _STREAMS = TransferSettings().streams
+KUBERNETES = "kubernetes"
+"""As a registry: ModelVolume objects. A directory of that name is ./kubernetes."""
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
 
@@ -28,8 +30,12 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
       help="Directory of the node's store, on its fastest local disk. Made if its parent exists.")  # fmt: skip
 @knob("--require-mount", type=_DIRECTORY, metavar="DIR",
       help="Refuse to start unless this is a mount point, so that the store never fills the root disk.")  # fmt: skip
-@knob("--registry", type=_DIRECTORY, default=DEFAULT_HOME / "volumes", metavar="DIR",
-      help="Directory of the volume records; controller and nodes share it.")  # fmt: skip
+@knob("--apart-from", type=_DIRECTORY, metavar="DIR",
+      help="Refuse to start if the required mount is on this directory's file system. In a container every mounted "
+           "directory of the host is a mount point: kubelet's tells whether there is a disk behind it.")  # fmt: skip
+@knob("--registry", default=str(DEFAULT_HOME / "volumes"), metavar="DIR|kubernetes",
+      help="Where volumes are recorded: a directory that controller and nodes share, or `kubernetes` for ModelVolume "
+           "objects of the cluster that this process belongs to (or of kubectl's).")  # fmt: skip
 @knob("--high-watermark", type=click.FloatRange(0, 1, min_open=True), default=_STORE.high_watermark,
       help="Fraction of the store's disk in use above which unused models are evicted.")  # fmt: skip
 @knob("--low-watermark", type=click.FloatRange(0, 1, min_open=True), default=_STORE.low_watermark,
@@ -49,6 +55,27 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @knob("--ambient-allow", multiple=True, metavar="GLOB",
       help="Sources that `auth: ambient` may read although a claim's own words named them, "
            "e.g. 's3://models/team-*/**'. Repeatable.")  # fmt: skip
+@knob("--static-allow", multiple=True, metavar="GLOB",
+      help="Sources that PersistentVolumes which people write themselves may name, e.g. 's3://models/**'; none by "
+           "default. For the controller; needs --static-endpoint too. Repeatable.")  # fmt: skip
+@knob("--static-endpoint", multiple=True, metavar="GLOB",
+      help="Endpoints that such a PersistentVolume may name: a URL, with * and ? in its host, or `default` for the "
+           "cloud's own. Repeatable.")  # fmt: skip
+@knob("--inline-allow", multiple=True, metavar="GLOB",
+      help="Sources that pods may name in volumes of their own (csi: in the pod's spec); none by default. For the "
+           "node; needs --inline-endpoint too. Repeatable.")  # fmt: skip
+@knob("--inline-endpoint", multiple=True, metavar="GLOB",
+      help="Endpoints that such a pod may name, as --static-endpoint has them. Repeatable.")  # fmt: skip
+@knob("--plugins-registry", type=_DIRECTORY, metavar="DIR",
+      help="Kubelet's plugins_registry directory, at the same path as on the host, as the endpoint has to be: the node "
+           "registers itself with kubelet there.")  # fmt: skip
+@knob("--http", metavar="ADDRESS:PORT",
+      help="Serve /healthz, /readyz and /metrics here; :9808 for every address of the machine.")  # fmt: skip
+@knob("--selinux-label", default="", metavar="LABEL", show_default="what the files get by themselves",
+      help="SELinux label of all that pods see, on hosts with SELinux, "
+           "e.g. system_u:object_r:container_file_t:s0.")  # fmt: skip
+@knob("--drop-capabilities", is_flag=True,
+      help="Give up every capability that a node doesn't need, before anything else is done.")  # fmt: skip
 @knob("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
       help="The least level that is logged, on standard error.")  # fmt: skip
 @knob("--log-format", type=click.Choice(["human", "json"]), default="human",
@@ -62,14 +89,41 @@ def serve(**given: Any) -> None:
     On SIGTERM it finishes short calls, stops warm-ups (what is on the disk is resumed later) and exits with 0.
     """
     # Imported here, so that `serve --help` doesn't pay for gRPC.
-    from csi_model.cli.daemon import Plan, run  # noqa: PLC0415
+    from csi_model.cli.daemon import run  # noqa: PLC0415
+    from csi_model.cli.plan import Plan  # noqa: PLC0415
+    from csi_model.core.allow import Allowed  # noqa: PLC0415
 
-    settings = Settings(
+    _make_default_places(given)
+    plan = Plan(
+        mode=given["mode"],
+        endpoint=given["endpoint"],
+        node_id=given["node_id"],
+        registry=None if given["registry"] == KUBERNETES else Path(given["registry"]),
+        settings=_settings(given),
+        log_level=given["log_level"],
+        log_format=given["log_format"],
+        http=given["http"] or None,
+        plugins_registry=given["plugins_registry"],
+        static=Allowed(given["static_allow"], given["static_endpoint"]),
+        inline=Allowed(given["inline_allow"], given["inline_endpoint"]),
+        drop_capabilities=given["drop_capabilities"],
+    )
+    code = run(plan)
+    sys.stderr.flush()
+    # Everything is closed. What could still run is a call that waits for a source's answer in a thread: leaving the
+    # usual way would wait for it, up to its own time limit.
+    os._exit(code)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    return Settings(
         store=StoreSettings(
             given["store"],
             require_mount=given["require_mount"],
+            apart_from=given["apart_from"],
             high_watermark=given["high_watermark"],
             low_watermark=given["low_watermark"],
+            selinux_label=given["selinux_label"],
         ),
         transfer=TransferSettings(
             streams=given["streams"],
@@ -81,21 +135,6 @@ def serve(**given: Any) -> None:
         ambient_allow=given["ambient_allow"],
         ca_bundle=given["ca_bundle"],
     )
-    _make_default_places(given)
-    plan = Plan(
-        mode=given["mode"],
-        endpoint=given["endpoint"],
-        node_id=given["node_id"],
-        registry=given["registry"],
-        settings=settings,
-        log_level=given["log_level"],
-        log_format=given["log_format"],
-    )
-    code = run(plan)
-    sys.stderr.flush()
-    # Everything is closed. What could still run is a call that waits for a source's answer in a thread: leaving the
-    # usual way would wait for it, up to its own time limit.
-    os._exit(code)
 
 
 def _make_default_places(given: dict[str, Any]) -> None:
@@ -103,9 +142,9 @@ def _make_default_places(given: dict[str, Any]) -> None:
     for path, default in (
         (Path(given["endpoint"].removeprefix("unix://")), Path(_ENDPOINT.removeprefix("unix://"))),
         (given["store"], DEFAULT_STORE),
-        (given["registry"], DEFAULT_HOME / "volumes"),
+        (Path(given["registry"]), DEFAULT_HOME / "volumes"),
     ):
-        if path == default:
+        if path == default and (default != DEFAULT_STORE or given["mode"] != "controller"):
             try:
                 default.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:

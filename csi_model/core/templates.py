@@ -14,7 +14,8 @@ VARIABLES = {
     "pv.name": "csi.storage.k8s.io/pv/name",
 }
 _TEMPLATE = re.compile(r"\$\{([^}]*)\}")
-_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")  # RFC 1123 subdomain, as Kubernetes checks it
+OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
+"""A name as Kubernetes allows it (an RFC 1123 subdomain)."""
 _FIELD = "parameters.source"
 
 
@@ -47,7 +48,7 @@ def expand(text: str, metadata: Mapping[str, str]) -> tuple[str, bool]:
                 f"uses {match[0]}, but the call doesn't carry {VARIABLES[name]}: "
                 "run external-provisioner with --extra-create-metadata",
             )
-        if not _OBJECT_NAME.match(found) or ".." in found:
+        if not OBJECT_NAME.match(found) or ".." in found:
             raise InvalidArgument(_FIELD, f"uses {match[0]}, whose value is not the name of a Kubernetes object")
         from_claim = True
         return found

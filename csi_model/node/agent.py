@@ -4,15 +4,20 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from csi_model.core.allow import Allowed
 from csi_model.errors import CsiModelError, StoreUnusable
+from csi_model.node.holding import Holding, OpenSource
+from csi_model.node.inline import Inline
 from csi_model.node.locks import VolumeLocks
-from csi_model.node.mounts import Mounts
+from csi_model.node.mounts import Mount, Mounts
 from csi_model.node.publishing import Publishing
 from csi_model.node.readahead import ReadAhead
 from csi_model.node.requests import PublishRequest, StageRequest, Usage
-from csi_model.node.staging import Lookup, OpenSource, Staging
+from csi_model.node.staging import Lookup, Staging
+from csi_model.node.telling import ClaimEvents, Observe, Telling
 from csi_model.node.warmer import Warmer
 from csi_model.settings import Settings, StoreSettings
 from csi_model.store import memory
@@ -26,20 +31,44 @@ log = logging.getLogger(__name__)
 _ROUND = 3600.0  # seconds between two rounds of housekeeping; pressure is met when it arises, not then
 
 
+def check_mount(settings: StoreSettings, mounts: Mounts) -> None:
+    """Make sure that the store's disk is where it should be.
+
+    Raises:
+        StoreUnusable: it isn't.
+
+    """
+    required, apart = settings.require_mount, settings.apart_from
+    if required is None:
+        if apart is not None:
+            raise StoreUnusable(f"the store shall be apart from {apart}: name its required mount as well")
+        return
+    place, table = required.resolve(), mounts.table()
+    if not settings.root.resolve().is_relative_to(place):
+        raise StoreUnusable(f"the store {settings.root} is not under {required}, its required mount")
+    if place not in table:
+        raise StoreUnusable(f"{required} is not mounted: mount the store's disk there, or unset the required mount")
+    if apart is not None and table[place].device == _device_of(apart.resolve(), table):
+        raise StoreUnusable(
+            f"{required} is on the same file system as {apart}: mount the store's own disk there, or say that it "
+            "needn't have one"
+        )
+
+
+def _device_of(path: Path, table: Mapping[Path, Mount]) -> str | None:
+    """Return the device of the file system that a path lies on, as the mount table says."""
+    return next((table[place].device for place in (path, *path.parents) if place in table), None)
+
+
 def open_store(settings: StoreSettings, mounts: Mounts) -> Store:
     """Open the store of this node, with the mount table as the truth about which trees are in use.
 
     Raises:
-        StoreUnusable: the required mount is missing, or as :class:`Store`.
+        StoreUnusable: the required mount is missing or on the wrong file system, or as :class:`Store`.
         StoreLocked: another agent owns it.
 
     """
-    required = settings.require_mount
-    if required is not None:
-        if not settings.root.resolve().is_relative_to(required.resolve()):
-            raise StoreUnusable(f"the store {settings.root} is not under {required}, its required mount")
-        if required.resolve() not in mounts.table():
-            raise StoreUnusable(f"{required} is not mounted: mount the store's disk there, or unset the required mount")
+    check_mount(settings, mounts)
     layout = Layout(settings.root)
 
     def in_use() -> set[str]:
@@ -58,30 +87,53 @@ class NodeAgent:
         lookup: the registry's record of a volume, None if there is none.
         open_source: opens a volume's source with the given CSI secrets.
         settings: every knob.
+        node: this node's name, for people.
+        claim_events: tells claims of their staging; None for silence.
+        inline: what pods may name in volumes of their own; nothing by default.
+        observe: counts how stagings end.
 
     """
 
     def __init__(
-        self, store: Store, mounts: Mounts, *, lookup: Lookup, open_source: OpenSource, settings: Settings
+        self,
+        store: Store,
+        mounts: Mounts,
+        *,
+        lookup: Lookup,
+        open_source: OpenSource,
+        settings: Settings,
+        node: str = "",
+        claim_events: ClaimEvents | None = None,
+        inline: Allowed = Allowed(),  # noqa: B008 - frozen
+        observe: Observe | None = None,
     ) -> None:
         self.store = store
         self.mounts = mounts
         room = no_room if settings.page_cache.mode == "never" else memory.room
         self.engine = Engine(store, settings.transfer, room)
-        self.warmer = Warmer(store, self.engine, settings.warmer)
+        self.telling = Telling(claim_events, node=node, observe=observe)
+        self.warmer = Warmer(store, self.engine, settings.warmer, self.telling)
         self.read_ahead = ReadAhead(settings.page_cache)
         locks = VolumeLocks()
+        self._holding = holding = Holding(
+            store, self.warmer, self.read_ahead, open_source=open_source, locks=locks, settings=settings.warmer
+        )
         self._staging = Staging(
-            store, self.warmer, self.read_ahead, lookup=lookup, open_source=open_source, locks=locks,
-            is_mounted=lambda path: Path(path) in mounts.table(), settings=settings.warmer,
+            store, holding, self.read_ahead, lookup=lookup, locks=locks,
+            is_mounted=lambda path: Path(path) in mounts.table(), telling=self.telling,
         )  # fmt: skip
-        self._publishing = Publishing(store, mounts, staging=self._staging, read_ahead=self.read_ahead, locks=locks)
+        self._publishing = Publishing(store, mounts, holding=holding, read_ahead=self.read_ahead, locks=locks)
+        self._inline = Inline(
+            store, holding, self._publishing, locks=locks, allowed=inline, ambient_allow=settings.ambient_allow,
+            telling=self.telling,
+        )  # fmt: skip
         self._closing = threading.Event()
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
     def start(self) -> None:
         """Begin housekeeping in the background: resume warm-ups, collect holds, empty the trash."""
         self._housekeeping.start()
+        self.telling.start()
 
     def close(self) -> None:
         """Stop read-aheads and warm-ups (what is durable stays) and let go of the store."""
@@ -90,6 +142,7 @@ class NodeAgent:
             self._housekeeping.join()
         self.read_ahead.close()
         self.warmer.close()
+        self.telling.close()
         self.store.close()
 
     def stage(self, request: StageRequest, *, timeout: float) -> None:
@@ -101,7 +154,11 @@ class NodeAgent:
     def publish(self, request: PublishRequest) -> None:
         self._publishing.publish(request)
 
+    def publish_inline(self, request: PublishRequest, *, timeout: float) -> None:
+        self._inline.publish(request, timeout=timeout)
+
     def unpublish(self, volume_id: str, target_path: Path) -> None:
+        self._inline.forget(volume_id)
         self._publishing.unpublish(volume_id, target_path)
 
     def stats(self, volume_id: str, path: Path) -> Usage:
@@ -118,7 +175,7 @@ class NodeAgent:
             try:
                 if resume:
                     self.store.make_shards()
-                    self._staging.resume()
+                    self._holding.resume()
                     resume = False
                 self.collect_holds()
                 self.store.tidy()
@@ -138,7 +195,7 @@ class NodeAgent:
         """
         collected = []
         for volume_id in [hold.volume_id for hold in self.store.holds.all()]:
-            if self._staging.collect(volume_id, self._is_live):
+            if self._holding.collect(volume_id, self._is_live):
                 log.info("collected the hold of volume %s: its staging directory is gone", volume_id)
                 collected.append(volume_id)
         return collected

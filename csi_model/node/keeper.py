@@ -77,6 +77,8 @@ class Keeper:
                         "volume_id": hold.volume_id,
                         "manifest": hold.manifest,
                         "source": _source(hold),
+                        "claim": str(hold.claim) if hold.claim else None,
+                        "inline": hold.ephemeral,
                         "staging_path": hold.staging_path,
                         "since": hold.since,
                         "targets": sorted(path for path in hold.targets if Path(path) in table),

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from csi_model.core import capability
 from csi_model.errors import MountFailed, NotStaged, TargetInUse, VolumeExists, VolumeNotFound
+from csi_model.node.holding import Holding
 from csi_model.node.locks import VolumeLocks
 from csi_model.node.mounts import Mount, Mounts
 from csi_model.node.readahead import ReadAhead
 from csi_model.node.requests import PublishRequest, Usage
-from csi_model.node.staging import Staging
-from csi_model.store.durable import translated
 from csi_model.store.holds import Hold, Target
 from csi_model.store.store import Store
 
@@ -24,18 +23,18 @@ class Publishing:
     Args:
         store: this node's disk.
         mounts: binds trees onto targets.
-        staging: asked to bring a copy again that was lost.
+        holding: the holds, and asked to bring a copy again that was lost.
         read_ahead: brings the tree into memory, for the pod that is arriving.
         locks: shared with staging.
 
     """
 
     def __init__(
-        self, store: Store, mounts: Mounts, *, staging: Staging, read_ahead: ReadAhead, locks: VolumeLocks
+        self, store: Store, mounts: Mounts, *, holding: Holding, read_ahead: ReadAhead, locks: VolumeLocks
     ) -> None:
         self._store = store
         self._mounts = mounts
-        self._staging = staging
+        self._holding = holding
         self._read_ahead = read_ahead
         self._locks = locks
 
@@ -51,14 +50,18 @@ class Publishing:
 
         """
         capability.check(request.capability)
-        target = _place(request.target_path)
+        target = place(request.target_path)
         with self._locks.of(request.volume_id):
             hold = self._store.holds.get(request.volume_id)
             if hold is None:
                 raise NotStaged(f"volume {request.volume_id} is not staged on this node")
+            if hold.ephemeral != request.is_inline:
+                raise VolumeExists(
+                    f"volume {hold.volume_id} is on this node already, and only one of the two is inline"
+                )
             root = self._store.tree(hold.manifest)
             if root is None:
-                raise self._staging.bring_again(hold, urgent=True)
+                raise self._holding.bring_again(hold, urgent=True)
             wanted = Target(request.capability, request.read_only)
             table = self._mounts.table()
             live = table.get(target)
@@ -66,10 +69,17 @@ class Publishing:
             self._check_single(hold, target, wanted, [path for path in hold.targets if Path(path) in table])
             if hold.targets.get(str(target)) != wanted:
                 hold = hold.with_target(str(target), wanted)
-                self._put(hold)
+                self._holding.put(hold)
             if live is None:
                 self._bind(hold, root, target, request)
                 self._read_ahead.want(hold.manifest, hold.volume_id, root)
+
+    def is_published(self, hold: Hold, request: PublishRequest) -> bool:
+        """Tell whether a target is live with these arguments already; raises as :meth:`publish`, with the lock held."""
+        target = place(request.target_path)
+        live = self._mounts.table().get(target)
+        self._check_target(hold, target, Target(request.capability, request.read_only), live)
+        return live is not None
 
     def _check_target(self, hold: Hold, target: Path, wanted: Target, live: Mount | None) -> None:
         if live is None:
@@ -111,41 +121,48 @@ class Publishing:
             if made:
                 with suppress(OSError):
                     target.rmdir()
-            self._put(hold.without_target(str(target)))
+            self._holding.put(hold.without_target(str(target)))
             raise
 
     def unpublish(self, volume_id: str, target_path: Path) -> None:
         """Take a target away: the mount, the directory and the note in the hold. One that isn't there is no error.
 
+        An inline volume's hold ends with its target, as a last step: after a crash before it the call is repeated.
         A target of another volume is left alone.
 
         Raises:
             MountFailed: the kernel refused, or the directory isn't empty.
 
         """
-        target = _place(target_path)
+        target = place(target_path)
         with self._locks.of(volume_id):
             hold = self._store.holds.get(volume_id)
             is_mine = hold is not None and str(target) in hold.targets
             if not is_mine and any(str(target) in other.targets for other in self._store.holds.all()):
                 return
-            live = self._mounts.table().get(target)
-            if live is not None:
-                if self._store.layout.in_use(live.root) is None:
-                    raise MountFailed(f"something that this driver didn't mount is mounted at {target}: unmount it")
-                self._mounts.unmount(target)
-            try:
-                target.rmdir()
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                if target.is_dir():
-                    raise MountFailed(f"can't remove the target {target}: {error.strerror}") from error
-            if hold is not None and is_mine:
+            self._take_down(target)
+            if hold is not None and hold.ephemeral:
+                if str(target.parent) == hold.staging_path:
+                    self._holding.drop(volume_id)
+            elif hold is not None and is_mine:
                 hold = hold.without_target(str(target))
-                self._put(hold)
+                self._holding.put(hold)
                 if not hold.targets:
                     self._read_ahead.leave(hold.manifest, volume_id)
+
+    def _take_down(self, target: Path) -> None:
+        live = self._mounts.table().get(target)
+        if live is not None:
+            if self._store.layout.in_use(live.root) is None:
+                raise MountFailed(f"something that this driver didn't mount is mounted at {target}: unmount it")
+            self._mounts.unmount(target)
+        try:
+            target.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if target.is_dir():
+                raise MountFailed(f"can't remove the target {target}: {error.strerror}") from error
 
     def stats(self, volume_id: str, path: Path) -> Usage:
         """Tell the size of a published or staged volume; constant time, nothing is walked.
@@ -155,21 +172,18 @@ class Publishing:
 
         """
         hold = self._store.holds.get(volume_id)
-        target = _place(path)
+        target = place(path)
         is_published = hold is not None and str(target) in hold.targets and target in self._mounts.table()
-        if hold is None or not (is_published or os.path.normpath(path) == hold.staging_path):
+        is_staged = hold is not None and not hold.ephemeral and os.path.normpath(path) == hold.staging_path
+        if hold is None or not (is_published or is_staged):
             raise VolumeNotFound(f"volume {volume_id} is not at {path}")
         return Usage(
             total_bytes=max(hold.capacity, hold.bytes), used_bytes=hold.bytes,
             total_files=hold.files, used_files=hold.files,
         )  # fmt: skip
 
-    def _put(self, hold: Hold) -> None:
-        with translated(f"holding volume {hold.volume_id}"):
-            self._store.holds.put(hold)
 
-
-def _place(path: Path) -> Path:
+def place(path: Path) -> Path:
     """Return a target's path as the mount table spells it: without links above it; its last name isn't followed."""
     plain = Path(os.path.normpath(path))
     return Path(os.path.realpath(plain.parent)) / plain.name

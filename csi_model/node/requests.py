@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_model.core.capability import Capability
+from csi_model.core.volume import PROVISIONER_PREFIX
+
+EPHEMERAL_KEY = f"{PROVISIONER_PREFIX}ephemeral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class PublishRequest:
         capability: what the volume shall be able to do.
         read_only: what was asked; the mount is read-only whatever it says.
         context: the volume_context, plus what kubelet adds under ``csi.storage.k8s.io/``.
+        secrets: the CSI secrets of the call, which only inline volumes have; never written down.
 
     """
 
@@ -47,6 +51,12 @@ class PublishRequest:
     capability: Capability
     read_only: bool
     context: Mapping[str, str]
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the volume stands in the pod itself (kubelet says so with ``podInfoOnMount``)."""
+        return self.context.get(EPHEMERAL_KEY) == "true"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from csi_model.errors import (
     SourceUnauthenticated,
     VolumeSpecError,
 )
+from csi_model.node.telling import Listener, Telling
 from csi_model.node.warmup import Opener, Warmup
 from csi_model.settings import WarmerSettings
 from csi_model.store.base import StagingStore
@@ -39,20 +40,33 @@ class Warmer:
         store: where Revisions are staged.
         engine: how their bytes come.
         settings: how long an unwanted warm-up goes on.
+        telling: tells people of the warm-ups; None for silence.
 
     """
 
-    def __init__(self, store: StagingStore, engine: Engine, settings: WarmerSettings) -> None:
+    def __init__(
+        self, store: StagingStore, engine: Engine, settings: WarmerSettings, telling: Telling | None = None
+    ) -> None:
         self._store = store
         self.engine = engine
         self._settings = settings
+        self._telling = telling or Telling()
         self._lock = threading.Lock()
         self._running: dict[str, Warmup] = {}
         self._threads: set[threading.Thread] = set()
         self._closed = False
         self._fetched = 0
+        self._shared = 0
 
-    def want(self, manifest: Manifest, volume_id: str, open_source: Opener, *, urgent: bool) -> tuple[Warmup, bool]:
+    def want(
+        self,
+        manifest: Manifest,
+        volume_id: str,
+        open_source: Opener,
+        *,
+        urgent: bool,
+        listener: Listener | None = None,
+    ) -> tuple[Warmup, bool]:
         """Join the warm-up of a Revision, or start it.
 
         Args:
@@ -60,6 +74,7 @@ class Warmer:
             volume_id: who wants it; until :meth:`leave`.
             open_source: opens its source with this volume's rights.
             urgent: whether a pod waits for it: then it outruns what is only brought ahead.
+            listener: whom to tell; None for nobody.
 
         Returns:
             The warm-up, and whether this call started it.
@@ -73,9 +88,12 @@ class Warmer:
                 raise InProgress("the node's agent is stopping; the next one goes on")
             warmup = self._running.get(manifest.digest)
             if warmup is not None and warmup.join(volume_id, open_source, urgent=urgent):
+                self._telling.joined(warmup, volume_id, listener)
                 return warmup, False
             warmup = Warmup(manifest)
             warmup.join(volume_id, open_source, urgent=urgent)
+            if self._store.tree(manifest.digest) is None:  # else there is nothing to tell
+                self._telling.joined(warmup, volume_id, listener)
             name = f"warm-up-{manifest.digest[:12]}"
             thread = threading.Thread(target=self._run, args=(warmup,), name=name, daemon=True)
             thread.start()
@@ -88,6 +106,7 @@ class Warmer:
         warmup = self.find(manifest)
         if warmup is not None:
             warmup.leave(volume_id, self._settings.unwanted_grace)
+            self._telling.left(warmup, volume_id)
 
     def find(self, manifest: str) -> Warmup | None:
         """Return the running warm-up of a Revision, or None."""
@@ -103,6 +122,11 @@ class Warmer:
         """Return the bytes that all warm-ups, ended and running, have received from sources."""
         with self._lock:
             return self._fetched + sum(warmup.progress().fetched for warmup in self._running.values())
+
+    def shared(self) -> int:
+        """Return the bytes that warm-ups needn't fetch, because they were on this disk already; never shrinks."""
+        with self._lock:
+            return self._shared
 
     def close(self) -> None:
         """Stop all warm-ups, wait for them, and begin no more; what was written stays."""
@@ -127,7 +151,10 @@ class Warmer:
         with self._lock:
             if self._running.get(warmup.manifest.digest) is warmup:
                 del self._running[warmup.manifest.digest]
-            self._fetched += warmup.progress().fetched
+            progress = warmup.progress()
+            self._fetched += progress.fetched
+            self._shared += progress.shared if error is None else 0
+            self._telling.ended(warmup, error)  # with the lock, so that nobody joins who would never hear of the end
             self._threads.discard(threading.current_thread())
         warmup.finish(error)
 
@@ -146,7 +173,8 @@ class Warmer:
                     refetches -= 1  # what was damaged is thrown away already, so the next pass fetches it anew
                     log.warning("revision %s: %s", manifest.digest[:12], error)
                 except _OWN_FAULTS as error:
-                    warmup.fail(volume_id, open_source, error)
+                    if warmup.fail(volume_id, open_source, error):
+                        self._telling.refused(warmup, volume_id, error)
                 else:
                     self._assemble(manifest)
 

@@ -63,6 +63,12 @@ class Warmup:
                 raise failure
             return self._finished
 
+    @property
+    def refused(self) -> bool:
+        """Whether the rights of a volume that wants it, or wanted it, didn't suffice."""
+        with self._changed:
+            return bool(self._failures)
+
     def urgent(self) -> bool:
         """Tell whether a pod waits for one of the volumes that want it."""
         with self._changed:
@@ -127,13 +133,15 @@ class Warmup:
                     self._changed.wait(self._grace.interval)
         raise Stopped
 
-    def fail(self, volume_id: str, open_source: Opener, error: BaseException) -> None:
-        """Tell one volume that these rights don't suffice, unless it has come with others meanwhile."""
+    def fail(self, volume_id: str, open_source: Opener, error: BaseException) -> bool:
+        """Tell one volume that these rights don't suffice; False if it has come with others meanwhile, or has left."""
         with self._changed:
-            if self._wanters.get(volume_id) is open_source:
-                del self._wanters[volume_id]
-                self._failures[volume_id] = error
-                self._changed.notify_all()
+            if self._wanters.get(volume_id) is not open_source:
+                return False
+            del self._wanters[volume_id]
+            self._failures[volume_id] = error
+            self._changed.notify_all()
+            return True
 
     def finish(self, error: BaseException | None) -> None:
         """Tell everybody how it ended."""

@@ -152,8 +152,9 @@ TABLE = (
     Row(
         errors.StoreUnusable,
         Code.UNAVAILABLE,
-        "the store isn't mounted, has an unknown layout, or answers with I/O errors",
-        "the path and the system's own words",
+        "the store isn't mounted, has an unknown layout, or answers with I/O errors; or the records of volumes can't "
+        "be read or written: a damaged one, a Kubernetes API that doesn't answer or refuses",
+        "the path and the system's own words, or the record and what the API says, with the right that is missing",
     ),
     # Final: a refused mount leaves nothing mounted, and an unmount is tried again after any code.
     Row(
@@ -167,6 +168,12 @@ TABLE = (
         Code.ABORTED,
         "the work goes on in the background and the call's time is up",
         "how far it is, how fast, and how long it will take",
+    ),
+    Row(
+        errors.RecordPending,
+        Code.UNAVAILABLE,
+        "the volume has no ModelVolume: a static PV that the controller didn't resolve yet, or a record that was lost",
+        "which ModelVolume is missing, and where the controller says why",
     ),
     Row(
         errors.TooManyCalls,

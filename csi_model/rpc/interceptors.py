@@ -21,6 +21,11 @@ from csi_model.rpc.redaction import redacted, scrub
 log = logging.getLogger(__name__.rpartition(".")[0])
 MAX_TEXT = 2000
 """Characters of an answer's text: it travels in an HTTP/2 header, of which clients accept some kilobytes."""
+BUG = "Bug"
+"""Stands for the type of an error that nobody raises on purpose."""
+Observe = Callable[[str, str, float, str], None]
+"""Counts a call: the RPC's name, the code's name, seconds, and the type of the error ("" for none; one of those in
+:data:`csi_model.rpc.codes.TABLE`, or BUG). Never blocks, never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,19 @@ class Outcome:
     level: int
     text: str = ""
     traceback: str = ""
+    error: str = ""
 
 
 class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc comes without types
-    """Wraps the handler of every call."""
+    """Wraps the handler of every call.
+
+    Args:
+        observe: counts every call; None for nobody.
+
+    """
+
+    def __init__(self, observe: Observe | None = None) -> None:
+        self._observe = observe
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         handler = continuation(details)
@@ -42,41 +56,54 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc com
         if handler is None:  # no such service: gRPC answers UNIMPLEMENTED by itself
             return None
         if handler.response_streaming:
-            kind, behaviour = grpc.unary_stream_rpc_method_handler, _streaming(method, handler.unary_stream)
+            kind, behaviour = grpc.unary_stream_rpc_method_handler, self._streaming(method, handler.unary_stream)
         else:
-            kind, behaviour = grpc.unary_unary_rpc_method_handler, _single(method, handler.unary_unary)
+            kind, behaviour = grpc.unary_unary_rpc_method_handler, self._single(method, handler.unary_unary)
         return kind(behaviour, handler.request_deserializer, handler.response_serializer)
 
+    def _single(self, method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def call(request: Any, context: Any) -> Any:
+            started = _begin(method, request)
+            try:
+                response = behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - the wall
+                outcome = _outcome(method, request, error, context)
+            else:
+                outcome = _succeeded(method)
+            self._end(method, request, started, outcome, context)
+            return response if outcome.code is grpc.StatusCode.OK else context.abort(outcome.code, outcome.text)
 
-def _single(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def call(request: Any, context: Any) -> Any:
-        started = _begin(method, request)
-        try:
-            response = behaviour(request, context)
-        except Exception as error:  # noqa: BLE001 - the wall
-            outcome = _outcome(method, request, error, context)
-        else:
-            outcome = _succeeded(method)
-        _end(method, request, started, outcome, context)
-        return response if outcome.code is grpc.StatusCode.OK else context.abort(outcome.code, outcome.text)
+        return call
 
-    return call
+    def _streaming(self, method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Iterator[Any]]:
+        def call(request: Any, context: Any) -> Iterator[Any]:
+            started = _begin(method, request)
+            try:
+                yield from behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - the wall
+                outcome = _outcome(method, request, error, context)
+            else:
+                outcome = _succeeded(method)
+            self._end(method, request, started, outcome, context)
+            if outcome.code is not grpc.StatusCode.OK:
+                context.abort(outcome.code, outcome.text)
 
+        return call
 
-def _streaming(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Iterator[Any]]:
-    def call(request: Any, context: Any) -> Iterator[Any]:
-        started = _begin(method, request)
-        try:
-            yield from behaviour(request, context)
-        except Exception as error:  # noqa: BLE001 - the wall
-            outcome = _outcome(method, request, error, context)
-        else:
-            outcome = _succeeded(method)
-        _end(method, request, started, outcome, context)
-        if outcome.code is not grpc.StatusCode.OK:
-            context.abort(outcome.code, outcome.text)
-
-    return call
+    def _end(self, method: str, request: Any, started: float, outcome: Outcome, context: Any) -> None:
+        subject = str(getattr(request, "volume_id", "") or getattr(request, "name", ""))
+        seconds = time.monotonic() - started
+        if self._observe is not None:
+            self._observe(method, outcome.code.name, seconds, outcome.error)
+        took = seconds * 1000
+        left = not context.is_active()  # its deadline passed, or it cancelled: it never saw the answer
+        words = [method, subject, outcome.code.name, f"{took:.1f} ms", "(the caller had left)" if left else ""]
+        line = " ".join(word for word in words if word)
+        fields: dict[str, Any] = {"method": method, "volume": subject, "code": outcome.code.name, "ms": round(took, 1)}
+        if outcome.text:
+            line = f"{line}: {outcome.text}"
+            fields["text"] = outcome.text
+        log.log(outcome.level, "%s", line, extra={"fields": fields, "traceback": outcome.traceback})
 
 
 def _succeeded(method: str) -> Outcome:
@@ -92,7 +119,8 @@ def _outcome(method: str, request: Any, error: Exception, context: Any) -> Outco
         return _bug(method, request, error)
     text = scrub(str(error) or row.situation, request)
     level = logging.INFO if isinstance(error, TryAgain) else logging.WARNING
-    return Outcome(codes.code_of(row, method), level, text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…")
+    text = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    return Outcome(codes.code_of(row, method), level, text, error=row.error.__name__)
 
 
 def _bug(method: str, request: Any, error: Exception) -> Outcome:
@@ -102,9 +130,8 @@ def _bug(method: str, request: Any, error: Exception) -> Outcome:
         f"{method} failed by a bug in csi-model ({type(error).__name__}): "
         f"look for {call} in the driver's log, where the traceback is, and report it"
     )
-    return Outcome(
-        grpc.StatusCode.INTERNAL, logging.ERROR, text, scrub("".join(traceback.format_exception(error)), request)
-    )
+    trace = scrub("".join(traceback.format_exception(error)), request)
+    return Outcome(grpc.StatusCode.INTERNAL, logging.ERROR, text, trace, BUG)
 
 
 def _begin(method: str, request: Any) -> float:
@@ -112,16 +139,3 @@ def _begin(method: str, request: Any) -> float:
         shown = redacted(request) if isinstance(request, Message) else request
         log.debug("%s begins: %s", method, " ".join(str(shown).split()))
     return time.monotonic()
-
-
-def _end(method: str, request: Any, started: float, outcome: Outcome, context: Any) -> None:
-    subject = str(getattr(request, "volume_id", "") or getattr(request, "name", ""))
-    took = (time.monotonic() - started) * 1000
-    left = not context.is_active()  # its deadline passed, or it cancelled: it never saw the answer
-    words = [method, subject, outcome.code.name, f"{took:.1f} ms", "(the caller had left)" if left else ""]
-    line = " ".join(word for word in words if word)
-    fields: dict[str, Any] = {"method": method, "volume": subject, "code": outcome.code.name, "ms": round(took, 1)}
-    if outcome.text:
-        line = f"{line}: {outcome.text}"
-        fields["text"] = outcome.text
-    log.log(outcome.level, "%s", line, extra={"fields": fields, "traceback": outcome.traceback})

@@ -132,6 +132,7 @@ def publish_request(request: csi_pb2.NodePublishVolumeRequest) -> PublishRequest
         capability=capability,
         read_only=request.readonly,
         context=dict(request.volume_context),
+        secrets=dict(request.secrets),
     )
 
 
@@ -153,9 +154,7 @@ def stats_path(value: str) -> Path:
 
 def volume_message(record: VolumeRecord) -> csi_pb2.Volume:
     """Tell a volume; without a topology, since its copy can be made on every node."""
-    return csi_pb2.Volume(
-        volume_id=record.volume_id, capacity_bytes=record.capacity, volume_context=record.spec.context()
-    )
+    return csi_pb2.Volume(volume_id=record.volume_id, capacity_bytes=record.capacity, volume_context=record.context())
 
 
 def usage_messages(usage: Usage) -> list[csi_pb2.VolumeUsage]:

@@ -16,7 +16,8 @@ _RPC = csi_pb2.NodeServiceCapability.RPC
 _CAPABILITIES = (_RPC.STAGE_UNSTAGE_VOLUME, _RPC.GET_VOLUME_STATS, _RPC.SINGLE_NODE_MULTI_WRITER)
 TOPOLOGY_KEY = "csi-model.io/node"
 WAITING = 64
-"""NodeStageVolume calls that wait at once: more than the pods that a node starts together."""
+"""NodeStageVolume calls, and NodePublishVolume calls of inline volumes, that wait at once: more than the pods that a
+node starts together."""
 BRIEF = 128
 """Publish, unpublish and unstage calls at once: each is a few system calls, but a disk can make them slow."""
 _MAX_NODE_ID_BYTES = 256  # CSI spec, NodeGetInfoResponse.node_id
@@ -28,7 +29,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     Args:
         verbs: what it all rests on.
         node_id: the node's name.
-        waiting: NodeStageVolume calls that may wait at once.
+        waiting: NodeStageVolume calls, and NodePublishVolume calls of inline volumes, that may wait at once.
         brief: publish, unpublish and unstage calls that may run at once.
 
     Raises:
@@ -65,9 +66,14 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodePublishVolumeResponse:
         asked = messages.publish_request(request)
         check(asked.capability)
+        if asked.is_inline:
+            with self._slots.take():
+                self._verbs.publish_inline(asked, timeout=stage_time(context))
+            return csi_pb2.NodePublishVolumeResponse()
         if asked.staging_path is None:
             raise NotStaged(
-                f"staging_target_path: is missing, so volume {asked.volume_id!r} isn't staged: stage it first"
+                f"staging_target_path: is missing, so volume {asked.volume_id!r} isn't staged: stage it first (inline "
+                "volumes aren't known as such unless the CSIDriver object has podInfoOnMount: true)"
             )
         with self._brief.take():
             self._verbs.publish(asked)

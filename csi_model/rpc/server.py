@@ -12,7 +12,7 @@ from csi_model.errors import StoreUnusable
 from csi_model.rpc.controller import ControllerService
 from csi_model.rpc.generated import csi_pb2_grpc
 from csi_model.rpc.identity import IdentityService
-from csi_model.rpc.interceptors import CallInterceptor
+from csi_model.rpc.interceptors import CallInterceptor, Observe
 from csi_model.rpc.node import NodeService
 from csi_model.rpc.sockets import owner_only, remove_stale, socket_path
 
@@ -31,6 +31,7 @@ class Server:
         endpoint: as :func:`csi_model.rpc.sockets.socket_path` reads it.
         register: adds services to the ``grpc.Server``.
         workers: threads for calls.
+        observe: counts every call; None for nobody.
 
     Raises:
         InvalidArgument: the endpoint isn't a path where a socket can be made.
@@ -39,10 +40,17 @@ class Server:
 
     """
 
-    def __init__(self, endpoint: str, register: Callable[[Any], None], *, workers: int = WORKERS) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        register: Callable[[Any], None],
+        *,
+        workers: int = WORKERS,
+        observe: Observe | None = None,
+    ) -> None:
         self.path = socket_path(endpoint)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="rpc")
-        self._server = grpc.server(self._pool, interceptors=(CallInterceptor(),), options=_OPTIONS)
+        self._server = grpc.server(self._pool, interceptors=(CallInterceptor(observe),), options=_OPTIONS)
         register(self._server)
         try:
             remove_stale(self.path)
@@ -75,8 +83,16 @@ def build_server(
     identity: IdentityService,
     controller: ControllerService | None = None,
     node: NodeService | None = None,
+    observe: Observe | None = None,
 ) -> Server:
     """Build the CSI server; which services are given is the mode (controller, node, or all).
+
+    Args:
+        endpoint: as :class:`Server` takes it.
+        identity: who the driver is.
+        controller: the controller service, if it is served.
+        node: the node service, if it is served.
+        observe: counts every call; None for nobody.
 
     Raises:
         InvalidArgument, StoreLocked, StoreUnusable: as :class:`Server`.
@@ -90,7 +106,7 @@ def build_server(
         if node is not None:
             csi_pb2_grpc.add_NodeServicer_to_server(node, server)
 
-    return Server(endpoint, register)
+    return Server(endpoint, register, observe=observe)
 
 
 def generic_server(endpoint: str, handlers: Sequence[Any], *, workers: int) -> Server:

@@ -123,8 +123,23 @@ class NodeVerbs(Protocol):
 
         """
 
+    def publish_inline(self, request: PublishRequest, *, timeout: float) -> None:
+        """Bring the model that a pod itself names, and show it, read-only, at a target path.
+
+        Args:
+            request: what to publish.
+            timeout: seconds to wait at most; the work goes on after it, and the next call joins it.
+
+        Raises:
+            InProgress: it isn't done after ``timeout``; the text tells the progress.
+            InvalidArgument: the pod's words are malformed, or name what no administrator allowed.
+            VolumeExists: published with other arguments.
+            SourceError, StoreFull, StoreUnusable, MountFailed: as their names say.
+
+        """
+
     def unpublish(self, volume_id: str, target_path: Path) -> None:
-        """Undo :meth:`publish` and remove the target; what isn't published is no error."""
+        """Undo :meth:`publish` or :meth:`publish_inline` and remove the target; what isn't published is no error."""
 
     def stats(self, volume_id: str, path: Path) -> Usage:
         """Tell a volume's size in constant time.

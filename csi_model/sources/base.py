@@ -135,8 +135,22 @@ class Source(ABC):
         manifest = Manifest.of(self.origin, self._admitted(reference, selection))
         if not manifest.entries:
             raise SourceNotFound(f"{reference} has files, but include and exclude leave none of them")
-        self._prove_read(min(manifest.entries, key=lambda entry: (entry.size == 0, entry.size)))
+        self.prove(manifest)
         return manifest
+
+    def prove(self, manifest: Manifest) -> None:
+        """Prove the right to *read* a Revision of this source that was resolved before; moves one byte.
+
+        Args:
+            manifest: of this Origin, with at least one entry.
+
+        Raises:
+            SourceDenied, SourceUnauthenticated: the rights don't suffice.
+            SourceChanged: the source no longer has the Revision.
+            SourceUnavailable: unreachable or failing; worth another try.
+
+        """
+        self._prove_read(min(manifest.entries, key=lambda entry: (entry.size == 0, entry.size)))
 
     def _admitted(self, reference: Reference, selection: Selection) -> Iterator[Entry]:
         for count, entry in enumerate(self._entries(reference, selection)):

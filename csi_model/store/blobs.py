@@ -15,6 +15,7 @@ from secrets import token_hex
 from csi_model.core.manifest import Entry, Manifest
 from csi_model.core.treehash import CHUNK_DIGEST_SIZE
 from csi_model.store.durable import fsync_file, settle, write_file
+from csi_model.store.labels import Label
 from csi_model.store.layout import SMALL, Layout
 from csi_model.store.notes import Notes
 
@@ -28,11 +29,15 @@ class Blobs:
     Attributes:
         notes: of what is known to be a blob.
         condemnations: grows whenever a blob that trees may link to is taken away.
+        label: what files get before they are visible.
+        evicted_bytes: bytes of disk that were freed since the store was opened.
 
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, label: Label | None = None) -> None:
         self.notes = Notes(layout)
+        self.label = label or Label()
+        self.evicted_bytes = 0
         self._layout = layout
         self._lock = threading.Lock()
         self._open_copy: dict[str, int] = {}  # digest → the copy that took the last link
@@ -105,6 +110,7 @@ class Blobs:
 
     def _copy(self, digest: str, target: Path) -> None:
         shutil.copyfile(self._layout.blob_text(digest), target)
+        self.label.put(target)
         target.chmod(_READ_ONLY)
         os.utime(target, (0, 0))
 
@@ -124,6 +130,7 @@ class Blobs:
             else:
                 if copy:
                     self._open_copy[digest] = copy
+                self.label.put(target)  # it may be from before there was a label
                 return
 
     def _duplicate(self, digest: str, copy: int) -> None:
@@ -168,11 +175,12 @@ class Blobs:
         """Delete those files of a blob that no tree links to; the first one only with all others."""
         with self._lock:
             self._open_copy.pop(digest, None)
-            links = {path: path.stat().st_nlink for path in self.files_of(digest)}
-            linked = any(count > 1 for count in links.values())
-            for path, count in links.items():
-                if count == 1 and not (linked and path == self._layout.blob(digest)):
+            files = {path: path.stat() for path in self.files_of(digest)}
+            linked = any(stat.st_nlink > 1 for stat in files.values())
+            for path, stat in files.items():
+                if stat.st_nlink == 1 and not (linked and path == self._layout.blob(digest)):
                     path.unlink()
+                    self.evicted_bytes += stat.st_blocks * 512
             if not linked:
                 self._layout.chunks(digest).unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from csi_model.store.durable import allocate, pread_all, pwrite_all, start_writeback
+from csi_model.store.labels import Label
 
 _ALIGNMENT = 4096  # bytes: covers the logical block size of every disk that O_DIRECT is common on
 _PIECE = 128 * 1024
@@ -88,8 +89,9 @@ class DataFile:
             self._to_forget = False
             os.posix_fadvise(self._buffered, 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def seal(self) -> None:
-        """Make the file durable and immutable: mode 0444 and a constant time."""
+    def seal(self, label: Label) -> None:
+        """Make the file durable and immutable: its label, mode 0444 and a constant time."""
+        label.put(self._buffered)
         os.fchmod(self._buffered, 0o444)
         os.utime(self._buffered, (0, 0))
         os.fsync(self._buffered)

@@ -1,4 +1,4 @@
-"""Holds: durable records, one per staged volume, that keep trees from eviction.
+"""Holds: durable records, one per staged or inline volume, that keep trees from eviction.
 
 A hold says which volume wants which Revision, where it is staged, and which targets belong to it with which
 arguments: two volumes of one model bind the same directory, so the mount table can't tell whose a target is.
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.treehash import is_digest
+from csi_model.core.volume import Claim
 from csi_model.store.durable import fsync_directory, write_file
 from csi_model.store.layout import Layout
 
@@ -36,8 +37,9 @@ class Hold:
     Attributes:
         volume_id: the volume.
         manifest: the Manifest digest of its Revision.
-        staging_path: as NodeStage named it.
-        capability: as NodeStage was asked.
+        staging_path: as NodeStage named it; of an inline volume, the directory in which its target lies. Either is made
+            by the container orchestrator before the volume comes and removed after it went.
+        capability: as NodeStage (or, for an inline volume, NodePublish) was asked.
         context: the volume_context (never secret), so that a restarted agent knows where the bytes come from.
         bytes: size of the Revision.
         files: number of its files.
@@ -45,6 +47,8 @@ class Hold:
         capacity: bytes promised to the claim.
         since: when it began, in seconds since the epoch.
         targets: published targets.
+        claim: whom the volume was made for, to tell people; None if nobody knows.
+        ephemeral: whether it is an inline volume, which lives and dies with one pod and is never staged.
 
     """
 
@@ -59,6 +63,8 @@ class Hold:
     capacity: int
     since: float
     targets: Mapping[str, Target] = field(default_factory=dict)
+    claim: Claim | None = None
+    ephemeral: bool = False
 
     def with_target(self, path: str, target: Target) -> "Hold":
         return replace(self, targets={**self.targets, path: target})
@@ -158,7 +164,16 @@ def _parse(data: bytes) -> Hold:
         capacity=_typed(document["capacity"], int),
         since=since,
         targets=targets,
+        claim=_claim(document.get("claim")),  # files of the first release lack this one and the next
+        ephemeral=_typed(document.get("ephemeral", False), bool),
     )
+
+
+def _claim(item: dict[str, Any] | None) -> Claim | None:
+    if item is None:
+        return None
+    uid = item["uid"]
+    return Claim(_typed(item["namespace"], str), _typed(item["name"], str), None if uid is None else _typed(uid, str))
 
 
 def _typed(value: Any, kind: type[_T]) -> _T:

@@ -129,7 +129,7 @@ class DiskIngest:
             raise ValueError(f"{self._entry.path} lacks {len(missing)} of {count} chunks")
         digests = [self.landed[index].digest for index in range(count)]
         with translated(f"sealing {self._entry.path}"):
-            self._data.seal()
+            self._data.seal(self._blobs.label)
         return combine(digests, self._entry.size), b"".join(digests)
 
     def discard(self) -> None:

@@ -17,7 +17,7 @@
         root/…                        the Manifest's paths: what pods see
         index                         path → Digest, a line each
         pinned                        present if the copy is evicted last
-      holds/<sha256 of volume id>     one per staged volume
+      holds/<sha256 of volume id>     one per staged or inline volume
       assembly/<name>                 whatever is being written before its rename; set aside when the agent starts
       trash/<name>                    renamed here first, deleted after
 

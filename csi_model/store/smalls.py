@@ -14,6 +14,7 @@ from csi_model.core.treehash import combine
 from csi_model.settings import MIB
 from csi_model.store.blobs import Blobs
 from csi_model.store.durable import allocate, fsync_all, pwrite_all, start_writeback, translated
+from csi_model.store.labels import Label
 from csi_model.store.layout import Layout
 
 _LARGE = MIB  # bytes from which a file is worth asking for its blocks, and for its write-back, by itself
@@ -54,7 +55,7 @@ class DiskSmallFiles:
         self._written += 1
         with translated(f"writing {entry.path}"):
             try:
-                _write(path, data)
+                _write(path, data, self._blobs.label)
             except BaseException:
                 Path(path).unlink(missing_ok=True)
                 raise
@@ -81,7 +82,7 @@ class DiskSmallFiles:
             Path(path).unlink(missing_ok=True)
 
 
-def _write(path: str, data: memoryview) -> None:
+def _write(path: str, data: memoryview, label: Label) -> None:
     # Plain strings and few system calls: for small files, this is what their time goes to.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -90,6 +91,7 @@ def _write(path: str, data: memoryview) -> None:
         pwrite_all(descriptor, data, 0)
         if len(data) >= _LARGE:
             start_writeback(descriptor, 0, len(data))
+        label.put(descriptor)
         os.fchmod(descriptor, 0o444)  # whatever the umask is
         os.utime(descriptor, (0, 0))
     finally:

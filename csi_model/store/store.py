@@ -18,6 +18,7 @@ from csi_model.store.durable import settle, translated, write_file
 from csi_model.store.holds import Holds
 from csi_model.store.identity import ingest_name
 from csi_model.store.ingest import DiskIngest
+from csi_model.store.labels import Label
 from csi_model.store.layout import Layout
 from csi_model.store.opening import open_root
 from csi_model.store.retention import Retention
@@ -38,7 +39,7 @@ class Store:
 
     Raises:
         StoreLocked: another agent owns it.
-        StoreUnusable: its layout is of another version, or it can't be written.
+        StoreUnusable: its layout is of another version, it can't be written, or its files can't get their label.
 
     """
 
@@ -52,11 +53,13 @@ class Store:
         with translated(f"opening the store {settings.root}"):
             self._lock: int | None = open_root(self.layout)
             try:
+                label = Label(settings.selinux_label)
+                label.check(self.layout.assembly)
                 self.holds = Holds(self.layout)
             except BaseException:
                 self.close()
                 raise
-        self.blobs = Blobs(self.layout)
+        self.blobs = Blobs(self.layout, label)
         self.trees = Trees(self.layout, self.blobs)
         self._rubbish = Rubbish(
             self.layout, self.blobs, self.trees,
@@ -205,6 +208,7 @@ class Store:
             self._rubbish.sweep()
             with self._keeping:
                 self._rubbish.forget()
+            self.trees.relabel()
             room = self.space.room()
             if room.used <= room.total * self.settings.high_watermark:
                 return

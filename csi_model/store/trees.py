@@ -101,14 +101,22 @@ class Trees:
             for entry in entries:
                 target = f"{root}/{entry.path}"  # a string: see Layout.blob_text
                 if entry.size == 0:
-                    _make_empty(Path(target))
+                    self._make_empty(Path(target))
                 else:
                     self._blobs.place(digests[entry.path], entry.size, target)
                 if entry.size < SMALL:
                     written.append(Path(target))
+        for directory in directories:
+            self._blobs.label.put(directory)
         index = "".join(f"{digests.get(e.path, EMPTY)} {e.path}\n" for e in manifest.entries)
         written[0].write_text(index, encoding="utf-8")
         _seal(work, directories, written)
+
+    def _make_empty(self, path: Path) -> None:
+        path.touch()
+        self._blobs.label.put(path)
+        path.chmod(0o444)
+        os.utime(path, (0, 0))
 
     def _reveal(self, work: Path, manifest: str, condemnations: int) -> None:
         if self._blobs.condemnations != condemnations:  # the tree may have a link to what was condemned
@@ -121,6 +129,14 @@ class Trees:
             tree.rename(self._layout.discarded(tree))
         os.utime(work)
         work.rename(tree)
+
+    def relabel(self) -> None:
+        """Give trees of a time with another label, or none, the label of today."""
+        label = self._blobs.label
+        for tree in self.all():
+            with suppress(FileNotFoundError):
+                if not label.is_on(tree.root):
+                    label.put_on_tree(tree.root)
 
     def index(self, manifest: str) -> dict[str, str]:
         """Return path → Digest of a tree; empty files have EMPTY.
@@ -156,12 +172,6 @@ class Trees:
     def remove(self, manifest: str, dispose: Callable[[Path], None]) -> None:
         """Hand a tree's directory to ``dispose``."""
         dispose(self._layout.tree(manifest))
-
-
-def _make_empty(path: Path) -> None:
-    path.touch()
-    path.chmod(0o444)
-    os.utime(path, (0, 0))
 
 
 def _make_parents(directory: Path, made: set[Path]) -> None:

@@ -24,10 +24,10 @@ from secrets import token_hex
 from typing import Any
 
 from csi_model.core.manifest import Manifest
+from csi_model.core.records import from_json, to_json
 from csi_model.core.volume import VolumeRecord
 from csi_model.errors import SourceInvalid, StoreUnusable, VolumeExists
 from csi_model.store.durable import fsync_directory, write_all
-from csi_model.volumes.records import from_json, to_json
 
 log = logging.getLogger(__name__)
 

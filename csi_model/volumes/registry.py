@@ -24,8 +24,12 @@ class VolumeRegistry(Protocol):
     def put(self, record: VolumeRecord) -> None:
         """Make a record durable.
 
+        Args:
+            record: of a volume whose id is any text of at most 128 bytes, as the CSI specification limits it.
+
         Raises:
             VolumeExists: a record with this id is there already; it is left as it is.
+            CapacityExceeded: its manifest is larger than the registry can keep; nothing is written.
             StoreUnusable: the registry can't be written.
 
         """

@@ -9,7 +9,7 @@ from csi_model.core.fields import Auth
 from csi_model.core.globs import Selection, check_glob
 from csi_model.core.manifest import Manifest
 from csi_model.core.units import bytes_text
-from csi_model.core.volume import VolumeRecord, VolumeSpec, check_name, volume_id_of
+from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec, check_name, volume_id_of
 from csi_model.errors import CapacityExceeded, InvalidArgument
 
 
@@ -23,6 +23,7 @@ class VolumeRequest:
         capabilities: at least one.
         required_bytes: the least capacity; 0 says nothing.
         limit_bytes: the greatest capacity; 0 says nothing.
+        claim: whom it is for, if the call tells.
 
     """
 
@@ -31,6 +32,7 @@ class VolumeRequest:
     capabilities: frozenset[Capability]
     required_bytes: int
     limit_bytes: int
+    claim: Claim | None = None
 
     @classmethod
     def of(
@@ -57,7 +59,8 @@ class VolumeRequest:
             raise InvalidArgument("capacity_range", f"requires {required_bytes} bytes and limits to {limit_bytes}")
         spec = VolumeSpec.from_parameters(parameters)
         spec.context()  # refuses what is too large for CSI now, not after minutes of listing
-        return cls(name, spec, frozenset(capabilities), required_bytes, limit_bytes)
+        claim = Claim.from_parameters(parameters, name)
+        return cls(name, spec, frozenset(capabilities), required_bytes, limit_bytes, claim)
 
     @property
     def volume_id(self) -> str:
@@ -78,7 +81,7 @@ class VolumeRequest:
             )
         capacity = max(self.required_bytes, manifest.size)
         capabilities = tuple(sorted(self.capabilities, key=repr))  # one form whatever order was asked in
-        return VolumeRecord(self.volume_id, self.name, self.spec, capabilities, capacity, manifest)
+        return VolumeRecord(self.volume_id, self.name, self.spec, capabilities, capacity, manifest, self.claim)
 
     def difference(self, record: VolumeRecord) -> str:
         """Tell what keeps a record from being what is asked for; "" if nothing does."""

@@ -10,7 +10,8 @@ from csi_model.core import capability
 from csi_model.core.capability import Capability
 from csi_model.core.fields import FIELDS
 from csi_model.core.globs import Selection
-from csi_model.core.volume import SCHEMA_KEY, VolumeRecord, VolumeSpec
+from csi_model.core.manifest import Manifest
+from csi_model.core.volume import REVISION_KEY, SCHEMA, SCHEMA_KEY, VolumeRecord, VolumeSpec
 from csi_model.errors import (
     InvalidArgument,
     InvalidToken,
@@ -81,7 +82,7 @@ class Volumes:
             InProgress, TooManyCalls: it isn't done; the same call later.
             InvalidArgument, UnsupportedCapability: what was asked can't be.
             VolumeExists: a volume of this name was made from other arguments.
-            CapacityExceeded: the model is larger than ``limit_bytes``.
+            CapacityExceeded: the model is larger than ``limit_bytes``, or its list of files than the registry can keep.
             SourceError: the source can't be resolved.
             StoreUnusable: the registry fails.
 
@@ -99,10 +100,18 @@ class Volumes:
             return _same(request, record)
         return self._resolutions.join(request, secrets, timeout=timeout)
 
-    def _resolve(self, request: VolumeRequest, secrets: Mapping[str, str]) -> VolumeRecord:
-        spec = request.spec
+    def resolve(self, spec: VolumeSpec, secrets: Mapping[str, str]) -> Manifest:
+        """List what a spec names, with the rights that it says, and keep nothing: for a volume that others keep.
+
+        Raises:
+            SourceError: it can't be listed.
+
+        """
         with closing(self._open_source(spec, secrets)) as source:
-            return request.record(source.resolve(spec.source, Selection(spec.include, spec.exclude)))
+            return source.resolve(spec.source, Selection(spec.include, spec.exclude))
+
+    def _resolve(self, request: VolumeRequest, secrets: Mapping[str, str]) -> VolumeRecord:
+        return request.record(self.resolve(request.spec, secrets))
 
     def _keep(self, request: VolumeRequest, record: VolumeRecord) -> VolumeRecord:
         try:
@@ -198,8 +207,8 @@ class Volumes:
             capability.check_all(capabilities)
         except UnsupportedCapability as error:
             return str(error)
-        own = {key: value for key, value in context.items() if key == SCHEMA_KEY or key in FIELDS}
-        if own and own != record.spec.context():
+        own = {key: value for key, value in context.items() if key in (SCHEMA_KEY, REVISION_KEY) or key in FIELDS}
+        if own and {SCHEMA_KEY: SCHEMA, REVISION_KEY: record.manifest.digest, **own} != record.context():
             return f"the volume_context is not that of volume {volume_id}"
         try:
             if parameters and VolumeSpec.from_parameters(parameters) != record.spec:

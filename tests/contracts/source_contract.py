@@ -217,6 +217,23 @@ class SourceContract:
                 assert [bytes(view) for view in reader.read(0, [block], abort)] == [b"0123456789"]
                 abort()
 
+    def test_a_right_to_read_can_be_proven_again(self, place):
+        place.put("qwen/a", b"1")
+        place.put("qwen/empty", b"")
+        manifest, source = resolve(place), place.source()
+        source.prove(manifest)
+        source.prove(manifest)
+        source.close()
+
+    def test_what_was_overwritten_can_not_be_proven(self, place):
+        place.put("qwen/a", b"1")
+        manifest = resolve(place)
+        place.put("qwen/a", b"2")
+        source = place.source()
+        with pytest.raises(SourceChanged):
+            source.prove(manifest)
+        source.close()
+
     def test_an_overwritten_file_without_versions_has_changed(self, place):
         place.put("qwen/a", b"old bytes")
         entry = resolve(place).entries[0]

@@ -128,6 +128,13 @@ class FakeNode:
             raise NotStaged(f"volume {request.volume_id!r} isn't staged")
         self.published[request.target_path] = request
 
+    def publish_inline(self, request: PublishRequest, *, timeout: float) -> None:
+        self.timeouts.append(timeout)
+        self.gate.pass_through()
+        if self.fail_with is not None:
+            raise self.fail_with
+        self.published[request.target_path] = request
+
     def unpublish(self, volume_id: str, target_path: Path) -> None:
         self.published.pop(target_path, None)
 

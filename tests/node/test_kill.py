@@ -12,6 +12,7 @@ from csi_model.demo.s3server import S3Server
 from csi_model.rpc.client import Refused
 from csi_model.store.ledger import Ledger
 from tests.harness import Driver, content
+from tests.integration.pod import Pod
 from tests.transfer.bringing import PATIENCE, begin
 
 CHUNKS = 8
@@ -144,6 +145,11 @@ class Site:
         return found
 
 
+def refused(call):
+    with pytest.raises(Refused):
+        call()
+
+
 COMPLETE = {"weights": WEIGHTS, "config.json": b"{}"}
 
 
@@ -230,3 +236,25 @@ def test_after_a_kill_a_published_pod_is_taken_down_with_source_and_record_gone(
         kubelet.unpublish(site.volume, "pod-1")
         kubelet.unstage(site.volume)
     assert not target.exists()
+
+
+def test_a_pods_own_volume_goes_on_where_the_kill_stopped_it_and_leaves_nothing(driver, s3, tmp_path):
+    site = Site(driver, s3, tmp_path)
+    words = {"source": "s3://models/qwen", "endpoint": s3.url, "auth": "anonymous"}
+    pod = Pod(driver, tmp_path / "kubelet", "pod-1", words)
+    s3.permit(4)
+    call = begin(lambda: refused(pod.publish_once))
+    assert s3.stuck.wait(PATIENCE)
+    driver.kill()
+    call.result(PATIENCE)
+    s3.requests.clear()
+    durable = site.durable()
+    assert len(durable) == 4
+    s3.permit(10**6)
+    driver.start()
+    assert pod.publish() == COMPLETE
+    assert site.fetched() == sorted(set(range(CHUNKS)) - set(durable))
+    driver.kill()
+    driver.start()
+    pod.unpublish()
+    assert list((driver.store / "holds").iterdir()) == []

@@ -39,7 +39,7 @@ def half_staged(node, **options):
 
 def test_a_restarted_agent_goes_on_by_itself(node):
     volume = half_staged(node)
-    node.agent._staging.resume()
+    node.agent._holding.resume()
     warmup = node.warmup(volume)
     assert warmup is None or warmup.wait(volume.volume_id, PATIENCE)
     assert (node.tree(volume) is not None, chunk_reads(node.source, "weights")) == (True, [2, 3, 4])
@@ -47,7 +47,7 @@ def test_a_restarted_agent_goes_on_by_itself(node):
 
 def test_what_was_on_secrets_waits_for_the_next_call_and_keeps_its_spans(node):
     volume = half_staged(node, auth=Auth.SECRET)
-    node.agent._staging.resume()
+    node.agent._holding.resume()
     assert (node.warmup(volume), node.source.reads) == (None, [])
     node.stage(volume, secrets={"key": "good"})
     assert chunk_reads(node.source, "weights") == [2, 3, 4]
@@ -58,7 +58,7 @@ def test_one_hold_that_can_not_be_resumed_does_not_keep_others_from_it(node, cap
     hold = node.hold(volume)
     node.store.holds.put(replace(hold, volume_id=odd.volume_id, context={**hold.context, "schema": "99"}))
     with caplog.at_level(logging.WARNING):
-        node.agent._staging.resume()
+        node.agent._holding.resume()
     assert "m-odd" in caplog.text
     assert node.warmup(volume) is not None or node.tree(volume) is not None
 
@@ -73,7 +73,7 @@ def test_a_volume_that_was_unstaged_before_it_could_be_resumed_is_not(node):
         return found
 
     holds.all = all_then_unstaged
-    node.agent._staging.resume()
+    node.agent._holding.resume()
     assert node.warmup(volume) is None
 
 
@@ -87,7 +87,7 @@ def test_a_volume_can_not_be_unstaged_in_the_middle_of_being_resumed(node, monke
         return real(*arguments, **how)
 
     node.agent.warmer.want = want
-    node.agent._staging.resume()
+    node.agent._holding.resume()
     assert [type(error) for error in refused] == [InProgress]
 
 
@@ -124,4 +124,4 @@ def test_bringing_again_what_was_on_secrets_says_what_to_do(node):
     volume = node.create(auth=Auth.SECRET)
     node.stage(volume)
     node.lose(volume)
-    assert isinstance(node.agent._staging.bring_again(node.hold(volume), urgent=True), NotStaged)
+    assert isinstance(node.agent._holding.bring_again(node.hold(volume), urgent=True), NotStaged)

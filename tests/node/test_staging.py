@@ -6,9 +6,11 @@ import pytest
 
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.fields import Auth
+from csi_model.core.volume import Claim
 from csi_model.errors import (
     InProgress,
     InvalidArgument,
+    RecordPending,
     SourceChanged,
     SourceDenied,
     SourceUnauthenticated,
@@ -175,6 +177,44 @@ def test_a_forged_context_is_refused(node, change):
     assert (node.hold(volume), node.source.reads) == (None, [])
 
 
+def test_a_context_as_people_write_it_is_the_same_one(node):
+    volume = node.create()
+    for context in ({"source": "s3://models/qwen/", "auth": "anonymous"}, {**volume.spec.context(), "pin": "false"}):
+        node.stage(volume, context=context)
+    assert node.hold(volume).context == volume.spec.context()
+
+
+def test_a_context_that_expects_the_volumes_revision_is_right(node):
+    volume = node.create()
+    for _ in range(2):
+        node.stage(volume, context=volume.context())
+
+
+@pytest.mark.parametrize("staged_before", [False, True])
+def test_a_context_that_expects_another_revision_is_refused_with_both(node, staged_before):
+    volume = node.create()
+    if staged_before:
+        node.stage(volume)
+    with pytest.raises(InvalidArgument, match=f"is {'0' * 64}, volume m-a is {volume.manifest.digest}"):
+        node.stage(volume, context={**volume.context(), "revision": "0" * 64})
+    assert (node.hold(volume) is not None) == staged_before
+
+
+def test_a_record_that_is_not_there_yet_leaves_no_hold(node):
+    volume = node.create()
+    node.registry.fail_with = RecordPending("no ModelVolume yet")
+    with pytest.raises(RecordPending):
+        node.stage(volume)
+    assert node.store.holds.all() == []
+
+
+def test_the_hold_knows_its_claim(node):
+    volume = node.create(claim=Claim("chat", "qwen", "7f1d"))
+    node.stage(volume)
+    node.restart()
+    assert node.hold(volume).claim == volume.claim
+
+
 def test_a_context_of_another_version_is_refused(node):
     volume = node.create()
     with pytest.raises(InvalidArgument, match="schema"):
@@ -243,7 +283,7 @@ def test_bad_secrets_of_one_volume_do_not_fail_another_of_the_same_model(node):
             raise SourceUnauthenticated("unknown key")
         return real_open(spec, secrets)
 
-    node.agent._staging._open_source = open_source
+    node.agent._holding.open_source = open_source
     failing = begin(lambda: node.stage(poor, secrets={"key": "bad"}))
     poor_is_first.wait(PATIENCE)
     real_want = node.agent.warmer.want

@@ -57,6 +57,10 @@ class Driver:
         except grpc.RpcError as error:
             raise Refused(error) from None
 
+    def future(self, name: str, /, **fields: Any) -> Any:
+        """Begin a call that waits."""
+        return self.method(name).future(getattr(csi_pb2, f"{name}Request")(**fields), timeout=60)
+
     def refusal(self, name: str, /, timeout: float = 30, **fields: Any) -> Refused:
         with pytest.raises(Refused) as caught:
             self.call(name, timeout, **fields)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -79,6 +81,45 @@ def test_publishing_without_a_staging_path_is_a_failed_precondition(driver: Driv
     refused = driver.refusal("NodePublishVolume", **without(PUBLISH, "staging_target_path"))
     assert refused.code is StatusCode.FAILED_PRECONDITION
     assert "staging_target_path" in refused.text
+
+
+INLINE = {
+    **without(PUBLISH, "staging_target_path"),
+    "volume_context": {"source": "s3://models/qwen", "csi.storage.k8s.io/ephemeral": "true"},
+    "secrets": {"key": "hunter2"},
+}
+
+
+def test_an_inline_volume_is_published_without_a_staging_path(driver: Driver) -> None:
+    driver.call("NodePublishVolume", **INLINE)
+    (published,) = driver.node.published.values()
+    assert published.staging_path is None
+    assert (published.context["source"], published.secrets) == ("s3://models/qwen", {"key": "hunter2"})
+
+
+def test_an_inline_volume_gets_the_time_that_a_staged_one_gets(driver: Driver) -> None:
+    driver.call("NodePublishVolume", timeout=60, **INLINE)
+    assert driver.node.timeouts == [pytest.approx(57, abs=1)]
+
+
+@pytest.mark.parametrize("value", ["false", "", "TRUE"])
+def test_only_true_makes_a_volume_inline(driver: Driver, value: str) -> None:
+    context = {"csi.storage.k8s.io/ephemeral": value}
+    refused = driver.refusal("NodePublishVolume", **{**INLINE, "volume_context": context})
+    assert refused.code is StatusCode.FAILED_PRECONDITION
+
+
+def test_inline_volumes_wait_in_the_slots_of_staged_ones(make_driver: Callable[..., Driver]) -> None:
+    node = FakeNode()
+    driver = make_driver(node=NodeService(node, node_id="node-1", waiting=1))
+    node.gate.close()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(driver.call, "NodePublishVolume", **INLINE)
+        node.gate.wait_for(1)
+        assert driver.refusal("NodeStageVolume", **STAGE).code is StatusCode.ABORTED
+        node.gate.open()
+        waiting.result()
+    driver.call("NodePublishVolume", **INLINE)
 
 
 @pytest.mark.parametrize(("name", "fields"), [("NodeStageVolume", STAGE), ("NodePublishVolume", PUBLISH)])

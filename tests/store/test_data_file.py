@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from csi_model.store import data_file, durable, pages
 from csi_model.store.data_file import DataFile
+from csi_model.store.labels import Label
 
 PAGE = 4096
 SIZE = 40 * PAGE + 123
@@ -97,7 +98,7 @@ def test_blocks_of_any_alignment_in_any_order_make_the_file_by_either_way(tmp_pa
             view = aligned(b"?" * shift + CONTENT[start:end])  # shifted: not at a page in memory
             file.write(start, view[shift:], cached=keep)
         file.sync()
-        file.seal()
+        file.seal(Label())
         back = bytearray(SIZE)
         file.read_into(0, memoryview(back))
     assert path.read_bytes() == back == CONTENT
@@ -128,7 +129,7 @@ def test_a_file_that_was_there_with_its_size_is_not_fresh(tmp_path):
 
 def test_a_sealed_file_is_read_only_with_a_constant_time(tmp_path):
     with closing(DataFile(tmp_path / "data", 5)) as file:
-        file.seal()
+        file.seal(Label())
     status = (tmp_path / "data").stat()
     assert (status.st_mode & 0o7777, status.st_mtime) == (0o444, 0)
 

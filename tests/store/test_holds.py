@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csi_model.core.capability import AccessMode, Capability
+from csi_model.core.volume import Claim
 from csi_model.errors import StoreUnusable
 from csi_model.store import holds
 from csi_model.store.durable import translated, write_file
@@ -26,6 +28,20 @@ def test_a_hold_is_there_in_the_next_life_whatever_the_volume_is_called(shelf, v
     assert shelf.reopen().holds.get(volume_id) == hold
     assert shelf.store.holds.held() == {MODEL.digest}
     assert sum(1 for _ in shelf.layout.holds.iterdir()) == 1
+
+
+@pytest.mark.parametrize("claim", [Claim("chat", "qwen", "7f1d"), Claim("chat", "qwen"), None])
+@pytest.mark.parametrize("ephemeral", [True, False])
+def test_whom_a_hold_is_for_and_whether_it_is_a_pods_own_survives(shelf, claim, ephemeral):
+    hold = replace(hold_of(MODEL), claim=claim, ephemeral=ephemeral)
+    shelf.store.holds.put(hold)
+    assert shelf.reopen().holds.get("pvc-1") == hold
+
+
+def test_a_hold_of_the_first_release_is_read_as_a_staged_volume_of_nobody(shelf):
+    shelf.layout.hold("pvc-1").write_text(json.dumps(valid()))
+    hold = shelf.reopen().holds.get("pvc-1")
+    assert (hold.claim, hold.ephemeral) == (None, False)
 
 
 def test_a_target_can_be_taken_out_again(shelf):
@@ -70,7 +86,9 @@ DAMAGED = [
         {"version": 2}, {"manifest": "../../etc"}, {"manifest": None}, {"volume_id": 7}, {"staging_path": None},
         {"context": []}, {"context": {"a": 1}}, {"bytes": "many"}, {"files": 1.5}, {"since": float("nan")},
         {"since": "yesterday"}, {"targets": []}, {"targets": {"/a": {}}}, {"capability": {"mode": 99}},
-        {"pin": "yes"}, {"volume_id": "another"},
+        {"pin": "yes"}, {"ephemeral": "yes"}, {"ephemeral": None}, {"claim": "chat/qwen"}, {"claim": {"name": "qwen"}},
+        {"claim": {"namespace": "chat", "name": "qwen"}}, {"claim": {"namespace": "chat", "name": "qwen", "uid": 7}},
+        {"volume_id": "another"},
     ]),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@ import pytest
 
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.manifest import Entry, Manifest
+from csi_model.core.volume import Claim
 from csi_model.errors import CapacityExceeded, InvalidArgument, UnsupportedCapability
 from csi_model.volumes.request import VolumeRequest, check_allow_list, check_ambient
 
@@ -53,6 +54,13 @@ def test_a_model_above_the_limit_names_both():
 def test_a_record_of_the_same_request_differs_in_nothing():
     assert request().difference(request().record(MANIFEST)) == ""
     assert request(limit_bytes=9000).difference(request(required_bytes=5000).record(MANIFEST)) == ""
+
+
+def test_the_claim_is_recorded_and_makes_no_difference():
+    keys = {"csi.storage.k8s.io/pvc/namespace": "team", "csi.storage.k8s.io/pvc/name": "qwen"}
+    made = request(parameters={"source": "s3://models/qwen", **keys}).record(MANIFEST)
+    assert made.claim == Claim("team", "qwen")
+    assert request().difference(made) == ""
 
 
 def test_the_order_of_capabilities_is_no_difference():

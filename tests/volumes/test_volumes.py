@@ -416,6 +416,8 @@ def test_what_a_volume_can_do_is_confirmed(controller: Controller):
     context = {**record.spec.context(), "storage.kubernetes.io/csiProvisionerIdentity": "x"}
     assert check(controller, record.volume_id) == ""
     assert check(controller, record.volume_id, context=context, parameters={"source": "s3://models/qwen"}) == ""
+    assert check(controller, record.volume_id, context=record.context()) == ""
+    assert check(controller, record.volume_id, context={"source": "s3://models/qwen"}) == ""
     assert check(controller, record.volume_id, capabilities=[Capability(AccessMode.SINGLE_NODE_WRITER)]) == ""
 
 
@@ -426,6 +428,7 @@ def test_what_a_volume_can_do_is_confirmed(controller: Controller):
         ({"capabilities": [READER, Capability(AccessMode.SINGLE_NODE_WRITER, block=True)]}, "Filesystem"),
         ({"context": {"schema": "1", "source": "s3://models/other"}}, "volume_context"),
         ({"context": {"schema": "99", "source": "s3://models/qwen"}}, "volume_context"),
+        ({"context": {"source": "s3://models/qwen", "revision": "0" * 64}}, "volume_context"),
         ({"parameters": {"source": "s3://models/other"}}, "other parameters"),
         ({"parameters": {"sauce": "s3://models/qwen"}}, "source"),
     ],

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from csi_model.core.manifest import Manifest
+from csi_model.core.records import from_json, to_json
 from csi_model.errors import StoreUnusable
-from csi_model.volumes.records import from_json, to_json
 from tests.contracts.registry_contract import record
 
 
@@ -26,6 +27,14 @@ def test_a_record_survives_json():
         {"capabilities": [{"mode": "NONE"}]},
         {"capabilities": 7},
         {"manifest": "0" * 64},
+        {"claim": {"name": "x"}},
+        {"claim": 7},
+        {"claim": {"namespace": "a", "name": "b", "uid": 7}},
+        {"capacity": True},
+        {"from_claim": 1},
+        {"volume_id": 7},
+        {"name": None},
+        {"capabilities": [{"mode": "SINGLE_NODE_WRITER", "block": 0, "fs_type": "", "mount_flags": []}]},
     ],
 )
 def test_what_is_not_ours_is_unusable(changes):
@@ -34,7 +43,7 @@ def test_what_is_not_ours_is_unusable(changes):
 
 
 def test_a_missing_field_is_unusable():
-    for name in document():
+    for name in document().keys() - {"claim"}:
         with pytest.raises(StoreUnusable):
             from_json({key: value for key, value in document().items() if key != name}, record().manifest)
 
@@ -42,3 +51,8 @@ def test_a_missing_field_is_unusable():
 def test_another_manifest_is_unusable():
     with pytest.raises(StoreUnusable, match="manifest"):
         from_json(document(), Manifest.of("elsewhere", record().manifest.entries))
+
+
+def test_a_record_from_before_claims_were_recorded_has_none():
+    old = {key: value for key, value in document().items() if key != "claim"}
+    assert from_json(old, record().manifest) == replace(record(), claim=None)

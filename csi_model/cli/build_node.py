@@ -1,0 +1,90 @@
+"""Builds the node's part of a driver."""
+
+from collections.abc import Mapping
+
+from csi_model.cli.build_cluster import ClusterEvents
+from csi_model.cli.plan import Plan
+from csi_model.node.agent import NodeAgent, open_store
+from csi_model.node.holding import OpenSource
+from csi_model.node.keeper import Keeper
+from csi_model.node.linux_mounts import LinuxMounts
+from csi_model.node.staging import Lookup
+from csi_model.node.telling import Observe
+from csi_model.rpc.admin import build_admin_server
+from csi_model.rpc.node import NodeService
+
+
+class NodePart:
+    """The node's agent with its service, and the socket on which ``csi-model status`` asks it.
+
+    Args:
+        plan: what to run.
+        lookup: the registry's record of a volume.
+        open_source: opens a volume's source.
+        events: tells claims of their staging.
+        observe: counts how stagings end.
+
+    Raises:
+        InvalidArgument: the node's name is none.
+        StoreLocked: another driver owns the store.
+        StoreUnusable: the store can't be used.
+
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        lookup: Lookup,
+        open_source: OpenSource,
+        *,
+        events: ClusterEvents | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        mounts = LinuxMounts()
+        store = open_store(plan.settings.store, mounts)
+        try:
+            self.agent = NodeAgent(
+                store, mounts, lookup=lookup, open_source=open_source, settings=plan.settings,
+                node=plan.node_id, claim_events=events, inline=plan.inline, observe=observe,
+            )  # fmt: skip
+            self.service = NodeService(self.agent, node_id=plan.node_id)
+            keeper = Keeper(store, mounts, self.agent.warmer, self.agent.read_ahead)
+            self.admin = build_admin_server(store.layout.admin_socket, keeper)
+        except BaseException:
+            store.close()
+            raise
+        self._events = events
+
+    def figures(self) -> Mapping[str, float]:
+        """Return what /metrics shows of the store and the warm-ups; a statvfs and a few locks."""
+        room = self.agent.store.space.room()
+        warmer = self.agent.warmer
+        return {
+            "csi_model_store_capacity_bytes": room.total,
+            "csi_model_store_used_bytes": room.used,
+            "csi_model_store_reserved_bytes": room.reserved,
+            "csi_model_warmups_running": len(warmer.all()),
+            "csi_model_fetched_bytes_total": warmer.fetched(),
+            "csi_model_shared_bytes_total": warmer.shared(),
+            "csi_model_evicted_bytes_total": self.agent.store.blobs.evicted_bytes,
+        }
+
+    def start(self) -> None:
+        """Begin to answer administrators, and to keep house."""
+        self.admin.start()
+        self.agent.start()
+
+    def abandon(self) -> None:
+        """Undo the building of what was never started."""
+        self.admin.stop(0)
+        self.agent.store.close()
+
+    def wake(self) -> None:
+        """Let go of the calls that wait for a warm-up: they answer ABORTED."""
+        self.agent.warmer.close()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.agent.close()
+        if self._events is not None:
+            self._events.close()

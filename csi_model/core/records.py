@@ -1,0 +1,77 @@
+"""A VolumeRecord without its manifest, as JSON: what a registry keeps beside the manifest's canonical form."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+from csi_model.core.capability import AccessMode, Capability
+from csi_model.core.manifest import Manifest
+from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec
+from csi_model.errors import InvalidArgument, StoreUnusable
+
+T = TypeVar("T")
+VERSION = 1
+
+
+def to_json(record: VolumeRecord) -> dict[str, Any]:
+    """Render a record; the manifest is named by its digest."""
+    document: dict[str, Any] = {
+        "version": VERSION,
+        "volume_id": record.volume_id,
+        "name": record.name,
+        "context": record.spec.context(),
+        "from_claim": record.spec.from_claim,
+        "capabilities": [
+            {"mode": c.mode.name, "block": c.block, "fs_type": c.fs_type, "mount_flags": list(c.mount_flags)}
+            for c in record.capabilities
+        ],
+        "capacity": record.capacity,
+        "manifest": record.manifest.digest,
+    }
+    return document if record.claim is None else {**document, "claim": asdict(record.claim)}
+
+
+def from_json(document: Mapping[str, Any], manifest: Manifest) -> VolumeRecord:
+    """Read a record back; files and APIs can lie, so nothing is taken for what it isn't.
+
+    Raises:
+        StoreUnusable: it is damaged, of a version that this program doesn't know, or belongs to another manifest.
+
+    """
+    try:
+        if document["version"] != VERSION:
+            raise StoreUnusable(f"it has version {str(document['version'])[:80]!r}, this program knows {VERSION}")
+        if document["manifest"] != manifest.digest:
+            raise StoreUnusable(f"its manifest is {manifest.digest}, it names {str(document['manifest'])[:80]!r}")
+        context = {_exactly(str, key): _exactly(str, value) for key, value in document["context"].items()}
+        return VolumeRecord(
+            volume_id=_exactly(str, document["volume_id"]),
+            name=_exactly(str, document["name"]),
+            spec=replace(VolumeSpec.from_context(context), from_claim=_exactly(bool, document["from_claim"])),
+            capabilities=tuple(map(_capability, _exactly(list, document["capabilities"]))),
+            capacity=_exactly(int, document["capacity"]),
+            manifest=manifest,
+            claim=_claim(document.get("claim")),
+        )
+    except (KeyError, TypeError, AttributeError, InvalidArgument) as error:
+        raise StoreUnusable(f"it is damaged: {repr(error)[:400]}") from error
+
+
+def _capability(item: dict[str, Any]) -> Capability:
+    mode = AccessMode[_exactly(str, item["mode"])]
+    flags = tuple(_exactly(str, flag) for flag in _exactly(list, item["mount_flags"]))
+    return Capability(mode, _exactly(bool, item["block"]), _exactly(str, item["fs_type"]), flags)
+
+
+def _claim(item: dict[str, Any] | None) -> Claim | None:
+    if item is None:
+        return None
+    uid = item.get("uid")
+    uid = None if uid is None else _exactly(str, uid)
+    return Claim(_exactly(str, item["namespace"]), _exactly(str, item["name"]), uid)
+
+
+def _exactly(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{str(value)[:80]!r} is no {kind.__name__}")
+    return value

@@ -1,0 +1,183 @@
+"""What the driver's accounts may do in the API: what is written down, and nothing else.
+
+All of it is asked of the real API server, with the accounts' real tokens.
+"""
+
+import http.client
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.accounts import Account
+from e2e.driver import NAMESPACE, Driver
+from e2e.kube import Kube, namespace
+from tests.manifests import test_rights as written
+
+FORBIDDEN, OK, CREATED = http.client.FORBIDDEN, http.client.OK, http.client.CREATED
+VOLUMES = "/apis/csi-model.io/v1alpha1/modelvolumes"
+CORE, MINE = "/api/v1", f"/api/v1/namespaces/{NAMESPACE}"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+LABEL = {"metadata": {"labels": {"e2e": "was-here"}}}
+VOLUME = "m-" + "e" * 40
+SPEC = {
+    "volumeHandle": VOLUME, "volumeName": "pvc-1", "source": "s3://models/rights", "revision": "a" * 64,
+    "bytes": 11, "files": 2, "size": "11 B", "capacityBytes": 11, "context": {"source": "s3://models/rights"},
+    "fromClaim": False, "manifest": "eJwDAAAAAAE=",
+    "capabilities": [{"mode": "MULTI_NODE_READER_ONLY", "block": False, "fsType": "", "mountFlags": []}],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def volume(driver: Driver) -> Iterator[dict[str, Any]]:
+    """A ModelVolume that is nobody's."""
+    item = {"apiVersion": "csi-model.io/v1alpha1", "kind": "ModelVolume", "metadata": {"name": VOLUME}, "spec": SPEC}
+    driver.kube.apply(item)
+    yield item
+    driver.kube.delete("modelvolume", VOLUME)
+
+
+@pytest.fixture(scope="module")
+def team(driver: Driver) -> Iterator[Kube]:
+    """A namespace with a Secret."""
+    with namespace(driver.kube, "rights") as inside:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}, "stringData": {"a": "b"}}
+        inside.apply(secret)
+        yield inside
+
+
+@pytest.fixture(scope="module")
+def agent(driver: Driver) -> Account:
+    return Account(driver.kube, "csi-model-node")
+
+
+@pytest.fixture(scope="module")
+def controller(driver: Driver) -> Account:
+    return Account(driver.kube, "csi-model-controller")
+
+
+@pytest.fixture(scope="module")
+def nobody(team: Kube) -> Account:
+    """An account without a binding: what everybody may do."""
+    return Account(team, "default")
+
+
+def event(name: str) -> dict[str, Any]:
+    about = {"kind": "Pod", "namespace": "rights", "name": "none"}
+    return {
+        "metadata": {"name": name, "namespace": "rights"},
+        "involvedObject": about,
+        "reason": "Told",
+        "type": "Normal",
+    }
+
+
+def test_an_agent_reads_one_volume_and_writes_an_event(agent: Account, volume: dict[str, Any], team: Kube) -> None:
+    assert agent.asks("GET", f"{VOLUMES}/{VOLUME}") == OK
+    assert agent.asks("POST", f"{CORE}/namespaces/{team.namespace}/events", event("agent")) == CREATED
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PATCH", f"{CORE}/nodes/node1"),
+        ("PATCH", f"{CORE}/nodes/node1/status"),
+        ("GET", f"{CORE}/nodes/node1"),
+        ("GET", f"{CORE}/nodes"),
+        ("GET", f"{CORE}/namespaces/rights/secrets/other"),
+        ("GET", f"{CORE}/secrets"),
+        ("GET", f"{MINE}/secrets"),
+        ("GET", VOLUMES),
+        ("GET", f"{VOLUMES}?watch=true"),
+        ("POST", VOLUMES),
+        ("PATCH", f"{VOLUMES}/{VOLUME}"),
+        ("PUT", f"{VOLUMES}/{VOLUME}"),
+        ("PATCH", f"{VOLUMES}/{VOLUME}/status"),
+        ("DELETE", f"{VOLUMES}/{VOLUME}"),
+        ("GET", f"{CORE}/persistentvolumeclaims"),
+        ("GET", f"{CORE}/namespaces/rights/persistentvolumeclaims/some"),
+        ("GET", f"{CORE}/persistentvolumes"),
+        ("GET", f"{CORE}/pods"),
+        ("GET", f"{MINE}/pods"),
+        ("DELETE", f"{MINE}/pods/some"),
+        ("GET", f"{CORE}/namespaces/rights/events"),
+        ("GET", f"{MINE}/configmaps"),
+        ("GET", "/apis/storage.k8s.io/v1/csinodes/node1"),
+        ("PATCH", "/apis/storage.k8s.io/v1/csidrivers/csi-model.io"),
+        ("GET", LEASES),
+        ("POST", f"{MINE}/serviceaccounts/csi-model-controller/token"),
+    ],
+)
+def test_an_agent_is_refused(agent: Account, volume: dict[str, Any], team: Kube, method: str, path: str) -> None:
+    assert agent.asks(method, path, body(method, path, volume)) == FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{CORE}/secrets"),
+        ("GET", f"{MINE}/secrets"),
+        ("GET", f"{MINE}/secrets?watch=true"),
+        ("PATCH", f"{CORE}/namespaces/rights/secrets/other"),
+        ("POST", f"{MINE}/secrets"),
+        ("PATCH", f"{CORE}/nodes/node1"),
+        ("DELETE", f"{CORE}/nodes/node9"),
+        ("PATCH", f"{VOLUMES}/{VOLUME}/status"),
+        ("DELETE", VOLUMES),
+        ("GET", f"{CORE}/pods"),
+        ("POST", f"{MINE}/pods"),
+        ("POST", f"{MINE}/pods/some/exec?command=sh"),
+        ("PATCH", f"{CORE}/namespaces/rights/persistentvolumeclaims/some"),
+        ("DELETE", f"{CORE}/namespaces/rights/persistentvolumeclaims/some"),
+        ("GET", f"{MINE}/configmaps"),
+        ("POST", "/apis/storage.k8s.io/v1/storageclasses"),
+        ("PATCH", "/apis/storage.k8s.io/v1/csidrivers/csi-model.io"),
+        ("GET", LEASES),
+        ("PATCH", f"{LEASES}/csi-model-io"),
+        ("GET", f"{LEASES}/another"),
+        ("PUT", f"{LEASES}/another"),
+        ("POST", "/apis/coordination.k8s.io/v1/namespaces/rights/leases"),
+        ("POST", f"{MINE}/serviceaccounts/csi-model-controller/token"),
+        ("PATCH", f"{RBAC}/clusterroles/csi-model-node"),
+        ("POST", f"{RBAC}/clusterrolebindings"),
+    ],
+)
+def test_the_controller_is_refused(
+    controller: Account, volume: dict[str, Any], team: Kube, method: str, path: str
+) -> None:
+    assert controller.asks(method, path, body(method, path, volume)) == FORBIDDEN
+
+
+def test_the_controller_gets_a_secret_that_it_is_told_of(controller: Account, team: Kube) -> None:
+    assert controller.asks("GET", f"{CORE}/namespaces/{team.namespace}/secrets/other") == OK
+
+
+@pytest.mark.parametrize("where", [NAMESPACE, "rights"])
+def test_the_server_grants_an_agent_what_is_written_down(
+    agent: Account, nobody: Account, team: Kube, where: str
+) -> None:
+    assert granted(agent, nobody, where) == everywhere(written.NODE)
+
+
+def test_the_server_grants_the_controller_what_is_written_down(
+    controller: Account, nobody: Account, team: Kube
+) -> None:
+    election = {("leases", "create", ""), ("leases", "get", "csi-model-io"), ("leases", "update", "csi-model-io")}
+    assert granted(controller, nobody, team.namespace) == everywhere(written.CONTROLLER)
+    assert granted(controller, nobody, NAMESPACE) == everywhere(written.CONTROLLER) | election
+
+
+def body(method: str, path: str, volume: dict[str, Any]) -> dict[str, Any] | None:
+    if method in ("GET", "DELETE"):
+        return None
+    return volume if path.startswith(VOLUMES) else LABEL
+
+
+def granted(account: Account, nobody: Account, where: str) -> set[tuple[str, str, str]]:
+    """Return what an account may do there and not everybody may: resource, verb and name."""
+    return {(resource, verb, name) for _, resource, verb, name in account.rights(where) - nobody.rights(where)}
+
+
+def everywhere(listed: dict[str, str]) -> set[tuple[str, str, str]]:
+    return {(resource, verb, "") for resource, verbs in listed.items() for verb in verbs.split()}

@@ -1,0 +1,120 @@
+import base64
+
+from csi_model.cluster.adopting import Adopting
+from csi_model.cluster.model_volume import name_of
+from csi_model.core.volume import Claim, volume_id_of
+from tests.cluster.adopter import MANIFEST, NOWHERE, SECRET, TEAM, names, said, settled, wait
+from tests.cluster.pvs import CLAIM, PATH, RECORDS, pv
+from tests.contracts.registry_contract import record
+
+
+def test_a_static_volume_gets_its_record(server, adopting, registry):
+    server.create(PATH, pv(handle="mine", claim=CLAIM, phase="Bound"))
+    adopting.start()
+    wait(server, lambda: names(server))
+    made = registry.get("mine")
+    assert (made.name, made.manifest, str(made.spec.source)) == ("pv-1", MANIFEST, "s3://models/qwen")
+    assert made.claim == Claim("team", "qwen", CLAIM["uid"])
+    wait(server, lambda: said(server, TEAM, "ModelVolumeCreated"))
+    assert "11 B in 2 files" in said(server, TEAM, "ModelVolumeCreated")
+
+
+def test_a_volume_that_comes_later_too(server, adopting):
+    adopting.start()
+    server.wait_for_watch("persistentvolumes")
+    server.create(PATH, pv())
+    wait(server, lambda: names(server) == [name_of("pv-1")])
+
+
+def test_a_record_that_was_lost_is_made_anew(server, adopting, registry):
+    name = "pvc-5f0c2b3e-0000-4000-8000-000000000001"
+    volume_id = volume_id_of(name)
+    context = {**record().context(), "source": "s3://elsewhere/x"}  # the allow-list isn't for what was provisioned
+    server.create(PATH, pv(name, handle=volume_id, provisioned=True, phase="Bound", claim=CLAIM, context=context))
+    registry.put(record(volume_id))
+    adopting.start()
+    settled(adopting)
+    server.delete(f"{RECORDS}/{volume_id}")
+    wait(server, lambda: names(server) == [volume_id])
+    assert registry.get(volume_id).manifest == MANIFEST
+
+
+def test_a_volume_that_has_its_record_is_left_alone(server, adopting, registry, resolver):
+    volume_id = volume_id_of("pvc-1")
+    registry.put(record(volume_id))
+    server.create(PATH, pv("pvc-1", handle=volume_id, provisioned=True, phase="Bound"))
+    adopting.start()
+    settled(adopting)
+    assert resolver.asked == []
+
+
+def test_the_secret_of_the_volume_reads_its_source(server, adopting, resolver):
+    data = {"accessKeyId": base64.b64encode(b"me").decode()}
+    server.create("/api/v1/namespaces/a/secrets", {"metadata": {"name": "b"}, "data": data})
+    server.create(PATH, pv(context=SECRET, csi={"nodeStageSecretRef": {"namespace": "a", "name": "b"}}))
+    adopting.start()
+    wait(server, lambda: names(server))
+    assert resolver.asked == [("s3://models/qwen", {"accessKeyId": "me"})]
+
+
+def test_the_record_goes_with_its_static_volume(server, adopting):
+    server.create(PATH, pv())
+    adopting.start()
+    wait(server, lambda: names(server))
+    server.delete(f"{PATH}/pv-1")
+    wait(server, lambda: not names(server))
+
+
+def test_the_record_of_a_volume_that_went_while_nobody_looked_goes_too(server, adopting, registry):
+    registry.put(record("mine"), persistent_volume="pv-gone")
+    registry.put(record("created"))
+    adopting.start()
+    wait(server, lambda: names(server) == [name_of("created")])
+
+
+def test_a_volume_made_anew_with_another_handle_gets_another_record(server, adopting):
+    server.create(PATH, pv(handle="one"))
+    adopting.start()
+    wait(server, lambda: names(server) == [name_of("one")])
+    with server.objects.changed:
+        server.delete(f"{PATH}/pv-1")
+        server.create(PATH, pv(handle="two"))
+    wait(server, lambda: names(server) == [name_of("two")])
+
+
+def test_a_volume_that_is_bound_later_says_so_in_its_record(server, adopting, registry):
+    server.create(PATH, pv())
+    adopting.start()
+    wait(server, lambda: names(server))
+    server.patch(f"{PATH}/pv-1", {"spec": {"claimRef": CLAIM}, "status": {"phase": "Bound"}})
+    wait(server, lambda: "claim" in server.all(RECORDS)[0]["spec"])
+    assert registry.get("pv-1").claim == Claim("team", "qwen", CLAIM["uid"])
+
+
+def test_a_released_volume_is_not_adopted(server, adopting, resolver):
+    server.create(PATH, pv(provisioned=True, phase="Released"))
+    adopting.start()
+    settled(adopting)
+    assert resolver.asked == []
+
+
+def test_two_controllers_make_one_record(server, adopting, api, resolver):
+    other = Adopting(api, resolve=resolver, allowed=adopting._allowed, events=adopting.events)
+    for number in range(10):
+        server.create(PATH, pv(f"pv-{number}"))
+    adopting.start()
+    other.start()
+    wait(server, lambda: len(names(server)) == 10)
+    settled(adopting)
+    settled(other)
+    other.stop(30)
+    assert said(server, NOWHERE) == ""
+
+
+def test_volumes_of_other_drivers_cost_nothing(server, adopting, resolver):
+    for number in range(20):
+        server.create(PATH, pv(f"pv-{number}", csi={"driver": "ebs.csi.aws.com"}))
+    adopting.start()
+    settled(adopting)
+    assert resolver.asked == []
+    assert adopting._seen.volume("pv-1") is None

@@ -1,0 +1,55 @@
+"""What the driver may do in the API: this list, and nothing else."""
+
+from tests.manifests.reading import RBAC, installed, one, rights
+
+LEASES = "coordination.k8s.io"
+NODE = {"modelvolumes": "get", "events": "create patch"}
+CONTROLLER = {  # with csi-provisioner, which shares its pod
+    "persistentvolumes": "get list watch create patch delete",
+    "persistentvolumeclaims": "get list watch update",
+    "storageclasses": "get list watch",
+    "csinodes": "get list watch",
+    "nodes": "get list watch",
+    "modelvolumes": "get list watch create patch delete",
+    "events": "create patch",
+    "secrets": "get",
+}
+
+
+def everywhere(listed: dict[str, str]) -> set[tuple[str, str, str, str]]:
+    return {("", resource, verb, "") for resource, verbs in listed.items() for verb in verbs.split()}
+
+
+def test_a_node_agent_may_get_volumes_and_write_events():
+    assert rights("csi-model-node") == everywhere(NODE)
+
+
+def test_the_controller_may_do_what_is_listed_and_lead():
+    election = {
+        ("csi-model", "leases", "create", ""),
+        ("csi-model", "leases", "get", "csi-model-io"),
+        ("csi-model", "leases", "update", "csi-model-io"),
+    }
+    assert rights("csi-model-controller") == everywhere(CONTROLLER) | election
+
+
+def test_a_node_agent_reads_no_secrets_and_touches_no_nodes():
+    assert not {"secrets", "nodes"} & {resource for _, resource, _, _ in rights("csi-model-node")}
+
+
+def test_nobody_lists_secrets():
+    verbs = {verb for _, resource, verb, _ in rights("csi-model-controller") if resource == "secrets"}
+    assert verbs == {"get"}
+
+
+def test_no_rule_has_a_star():
+    rules = [rule for item in installed() if item["kind"] in ("ClusterRole", "Role") for rule in item["rules"]]
+    assert all("*" not in rule[part] for rule in rules for part in ("apiGroups", "resources", "verbs"))
+
+
+def test_every_binding_is_for_an_account_of_ours_in_our_namespace():
+    bindings = [item for item in installed() if item["kind"] in RBAC and "subjects" in item]
+    for subject in (subject for binding in bindings for subject in binding["subjects"]):
+        assert subject["kind"] == "ServiceAccount"
+        assert subject["namespace"] == "csi-model"
+        assert one("ServiceAccount", subject["name"])["automountServiceAccountToken"] is False
