@@ -27,10 +27,6 @@ class StoreSettings:
     require_mount: Path | None = None
     """Refuse to start unless this path is a mount point: a store that quietly lands on the root disk fills it."""
 
-    apart_from: Path | None = None
-    """Refuse to start if the required mount is on this path's file system. In a container every directory of the host
-    is a mount point, whatever is behind it; compared with kubelet's directory it shows whether a disk is."""
-
     high_watermark: float = 0.80
     """Fraction of the file system in use above which copies are evicted. Kubelet collects images at 85 % and evicts
     pods at 90 % (nodefs.available < 10 %) by default, so 80 % stays clear of it on a shared file system."""

@@ -28,6 +28,16 @@ def progress(kube: Kube, node: str, model: Model) -> Object | None:
     return next((one["progress"] for one in revisions if one["source"] == model.source), None)
 
 
+def wait_half(kube: Kube, node: str, model: Model, pod: str) -> None:
+    """Wait until more than half of a model is on a node and the rest on its way, for a pod; TookTooLong."""
+
+    def look() -> bool:
+        found = progress(kube, node, model)
+        return found is not None and found["present_bytes"] > model.size // 2
+
+    kube.wait_for(look, 90, lambda: f"half of {model.source} is there. {kube.story('pod', pod)}")
+
+
 def volume_of(kube: Kube, claim: str) -> tuple[str, str]:
     """Return the PersistentVolume that a claim is bound to, by name, and its volume id."""
 
@@ -82,4 +92,4 @@ def running_container(pod: Object | None) -> str:
 def evict_unused(kube: Kube, node: str) -> None:
     """Let a node evict what nothing holds."""
     agent = agent_on(kube, node)["metadata"]["name"]
-    kube.inside(RELEASE_NAMESPACE).execute(agent, "csi-model", "evict", "unused")
+    kube.inside(RELEASE_NAMESPACE).execute(agent, "csi-model", "evict", "unused", "--yes")

@@ -78,13 +78,13 @@ def test_a_wrong_source(kube: Kube, object_store: ObjectStore) -> None:
 @pytest.mark.parametrize(
     ("name", "code", "hint"),
     [
-        ("missing", 'secrets "missing" not found', "failed to get secret"),
+        ("missing", 'secrets "missing" not found', "error getting secret"),
         ("mistyped", "Unauthenticated", "refuses the credentials"),
         ("elsewhere", "PermissionDenied", "allow s3:ListBucket and s3:GetObject"),
     ],
 )
 def test_a_wrong_secret_for_the_claim(
-    kube: Kube, object_store: ObjectStore, reader: Key, name: str, code: str, hint: str
+    kube: Kube, object_store: ObjectStore, reader: Key, *, name: str, code: str, hint: str
 ) -> None:
     if name == "mistyped":
         kube.apply(secret(name, Key(reader.access, "mistyped")))

@@ -1,4 +1,4 @@
-"""Whatever restarts on a node: what was on its way goes on, and pods that run never notice."""
+"""Whatever restarts on a node: what was on its way goes on where it stopped, and pods that run never notice."""
 
 import secrets
 from collections.abc import Iterator
@@ -8,21 +8,24 @@ from itertools import pairwise
 import pytest
 
 from e2e import agents
+from e2e import object_store as stores
 from e2e.agents import running_container
 from e2e.driver import Driver
-from e2e.kube import Kube, Object, claim, namespace, with_claim
+from e2e.kube import Kube, claim, namespace, with_claim
 from e2e.object_store import Model, ObjectStore
 from e2e.reports import nonce
+from e2e.slow_way import SlowWay
 from e2e.volumes import DRIVER, agent_on, fetched, metric, reads_exactly, storage_class
 
 MIB = 1024 * 1024
 NODE = "node3"
-BUCKET = "restarts"
+NAME, PORT = "restarts", 9003
 SERVED = {"weights": 8 * MIB}
 STAGED = {f"weights-{number:02}": 4 * MIB for number in range(20)}
-RATE, TRICKLE = 20 * MIB, MIB / 4  # bytes per second: until the restart, and meanwhile
-IN_FLIGHT = 32 * MIB  # eight streams with a file each: what a process that is killed hasn't made durable
-GAP = 5.0  # seconds between two reads of a pod, on a busy machine
+RATE, TRICKLE = 20 * MIB, MIB / 4  # bytes per second: until half of it is there, and then
+IN_FLIGHT = 32 * MIB  # eight streams with a file each: what wasn't durable
+HEADS = MIB  # of answers, and listings
+GAP = 5.0  # seconds between two reads of a pod at most, on a busy machine
 READ_IN_A_LOOP = """
 trap exit TERM
 while :; do echo "$(cut -d' ' -f1 /proc/uptime) $(sha256sum < /model/weights | cut -d' ' -f1)"; sleep 0.1; done
@@ -30,14 +33,22 @@ while :; do echo "$(cut -d' ' -f1 /proc/uptime) $(sha256sum < /model/weights | c
 
 
 @pytest.fixture(scope="module")
-def kube(driver: Driver, object_store: ObjectStore) -> Iterator[Kube]:
-    """Yield a namespace; claims of its class are named after their models, whose source can be slowed down."""
-    object_store.bucket(BUCKET)
-    object_store.publish(BUCKET)
-    slow = ObjectStore.slow_endpoint
-    driver.kube.apply(storage_class("restarts", f"s3://{BUCKET}/${{pvc.name}}", endpoint=slow))
-    with namespace(driver.kube, f"restarts-{nonce()}") as inside:
+def way(object_store: ObjectStore) -> Iterator[SlowWay]:
+    found = stores.way(NAME, PORT)
+    found.open()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def kube(driver: Driver, object_store: ObjectStore, way: SlowWay) -> Iterator[Kube]:
+    """Yield a namespace; claims of its class are named after their models."""
+    object_store.bucket(NAME)
+    object_store.publish(NAME)
+    driver.kube.apply(storage_class(NAME, f"s3://{NAME}/${{pvc.name}}", endpoint=way.endpoint))
+    with namespace(driver.kube, f"{NAME}-{nonce()}") as inside:
         yield inside
+    driver.kube.delete("storageclass", NAME)
 
 
 @dataclass(frozen=True)
@@ -55,9 +66,8 @@ class Reader:
         reads, wanted = self._reads(), self.model.digests["weights"]
         found = [f"read {digest} at {when:.1f}" for when, digest in reads if digest != wanted]
         found += [f"gap of {end - begin:.1f} s" for (begin, _), (end, _) in pairwise(reads) if end - begin > GAP]
-        return (
-            found if running_container(self.kube.get("pod", "reader")) == self.container else [*found, "started anew"]
-        )
+        same = running_container(self.kube.get("pod", "reader")) == self.container
+        return found if same else [*found, "started anew"]
 
     def _reads(self) -> list[tuple[float, str]]:
         """Return when it read and the digest of what it read; a line of any other kind is an error of its own."""
@@ -74,106 +84,95 @@ def reading(kube: Kube, model: Model) -> Reader:
 
 @pytest.fixture(scope="module")
 def reader(kube: Kube, object_store: ObjectStore) -> Reader:
-    model = object_store.put_model(BUCKET, "served", SERVED)
+    model = object_store.put_model(NAME, "served", SERVED)
     wanted = with_claim("reader", "served", "sh", "-c", READ_IN_A_LOOP, node=NODE, restartPolicy="Always")
-    kube.apply(claim("served", "restarts"), wanted)
+    kube.apply(claim("served", NAME), wanted)
     return reading(kube, model)
 
 
 @dataclass(frozen=True)
 class Staging:
-    """A model that is half here, and a pod that waits for it."""
+    """A model that is half there, and a pod that waits for it."""
 
     kube: Kube
-    store: ObjectStore
+    way: SlowWay
     model: Model
-    present: int
-    """Bytes of it that are here, at least."""
-    fetched: int
-    """Bytes that were received for it, at least."""
+    passed: int
+    """Bytes that the source had sent before."""
 
     def ends_well(self) -> bool:
         """Let it go on, and tell whether the pod starts and reads every byte."""
-        self.store.slow(None)
+        self.way.slow(None)
         self.kube.pod_ready(self.model.prefix, 120)
         return reads_exactly(self.kube, self.model.prefix, self.model)
 
-
-def half_of(kube: Kube, model: Model) -> Object:
-    """Wait until half of a model is there and return how far it is."""
-
-    def look() -> Object | None:
-        progress = agents.progress(kube, NODE, model)
-        return progress if progress and progress["present_bytes"] > model.size // 2 else None
-
-    return kube.wait_for(look, 90, lambda: f"half of it is there. {kube.story('pod', model.prefix)}")
+    def sent_twice(self) -> int:
+        """Return how many bytes the source sent more than the model has."""
+        return self.way.passed().bytes - self.passed - self.model.size
 
 
 @pytest.fixture
-def staging(kube: Kube, object_store: ObjectStore) -> Iterator[Staging]:
+def staging(kube: Kube, object_store: ObjectStore, way: SlowWay) -> Iterator[Staging]:
     name = f"staged-{nonce()}"
-    model = object_store.put_model(BUCKET, name, STAGED, seed=secrets.randbits(32))
-    object_store.slow(RATE)
-    kube.apply(claim(name, "restarts"), with_claim(name, name, node=NODE))
-    try:
-        half_of(kube, model)
-        object_store.slow(TRICKLE)
-        progress = half_of(kube, model)
-        yield Staging(kube, object_store, model, progress["present_bytes"], progress["fetched_bytes"])
-    finally:
-        object_store.slow(None)
-        kube.delete("pod", name, grace=1)
+    model = object_store.put_model(NAME, name, STAGED, seed=secrets.randbits(32))
+    found = Staging(kube, way, model, way.passed().bytes)
+    way.slow(RATE)
+    kube.apply(claim(name, NAME), with_claim(name, name, node=NODE))
+    agents.wait_half(kube, NODE, model, name)
+    way.slow(TRICKLE)
+    yield found
+    way.slow(None)
+    kube.delete("pod", name)
 
 
 def registered(kube: Kube) -> bool:
-    """Tell whether the node's object says that kubelet knows the driver, and the agent that it does."""
-    known: Object = kube.get("csinode", NODE) or {"spec": {"drivers": []}}
-    there = DRIVER in [one["name"] for one in known["spec"]["drivers"] or []]
-    return there and metric(kube, NODE, "csi_model_registered") == 1
+    """Tell whether the CSINode has the driver, and the agent says that kubelet knows it."""
+    node = kube.get("csinode", NODE)
+    drivers = node["spec"].get("drivers") or [] if node else []
+    return DRIVER in [one["name"] for one in drivers] and metric(kube, NODE, "csi_model_registered") == 1
 
 
 def test_a_killed_driver_goes_on_where_it_stopped(kube: Kube, reader: Reader, staging: Staging) -> None:
     agents.kill(kube, NODE)
     assert staging.ends_well()
     assert not reader.complaints()
-    assert staging.fetched + fetched(kube, NODE) <= staging.model.size + IN_FLIGHT
+    assert staging.sent_twice() <= IN_FLIGHT + HEADS
 
 
-def test_a_rolling_update_goes_on_where_it_stopped(
-    kube: Kube, driver: Driver, reader: Reader, staging: Staging
-) -> None:
+def test_a_rolling_update_goes_on_where_it_stopped(driver: Driver, reader: Reader, staging: Staging) -> None:
     driver.kube.kubectl("rollout", "restart", "daemonset/csi-model-node")
     driver.wait_ready()
     assert staging.ends_well()
     assert not reader.complaints()
-    assert fetched(kube, NODE) <= staging.model.size - staging.present
+    assert staging.sent_twice() <= IN_FLIGHT + HEADS
 
 
 def test_a_restart_of_kubelet_disturbs_nothing(kube: Kube, reader: Reader, staging: Staging) -> None:
-    before = fetched(kube, NODE)
     kube.cluster.node(NODE).restart_kubelet()
     kube.wait_for(lambda: registered(kube), 60, "the driver is registered")
     assert staging.ends_well()
     kube.apply(with_claim("newcomer", "served", node=NODE))
     kube.pod_ready("newcomer")
     assert not reader.complaints()
-    assert fetched(kube, NODE) - before <= staging.model.size - staging.fetched
+    assert staging.sent_twice() <= HEADS
 
 
 def test_a_restart_of_containerd_disturbs_nothing(kube: Kube, reader: Reader, staging: Staging) -> None:
-    agent, before = running_container(agent_on(kube, NODE)), fetched(kube, NODE)
+    agent = running_container(agent_on(kube, NODE))
     kube.cluster.node(NODE).restart_containerd()
     assert staging.ends_well()
     assert not reader.complaints()
     assert running_container(agent_on(kube, NODE)) == agent
-    assert fetched(kube, NODE) - before <= staging.model.size - staging.fetched
+    assert staging.sent_twice() <= HEADS
 
 
-def test_after_a_reboot_pods_come_back_without_a_byte_fetched(kube: Kube, reader: Reader) -> None:
+def test_after_a_reboot_pods_come_back_without_a_byte_fetched(kube: Kube, way: SlowWay, reader: Reader) -> None:
     def runs_anew() -> bool:
         return running_container(kube.get("pod", "reader")) not in ("", reader.container)
 
+    before = way.passed()
     kube.cluster.node(NODE).reboot()
     kube.wait_for(runs_anew, 120, lambda: kube.story("pod", "reader"))
     assert not reading(kube, reader.model).complaints()
     assert fetched(kube, NODE) == 0
+    assert way.passed() == before

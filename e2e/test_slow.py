@@ -17,17 +17,17 @@ from e2e.object_store import Model, ObjectStore
 from e2e.reports import nonce
 from e2e.slow_way import Passed, SlowWay
 from e2e.told import Told, progress
-from e2e.volumes import fetched, reads_exactly, storage_class
+from e2e.volumes import reads_exactly, storage_class
 
 MIB = 1024 * 1024
 NODE = "node2"
 PORT = 9002
 RATE = 1.0 * MIB  # bytes per second
-SIZES = {f"weights-{number:02}": 5 * MIB for number in range(28)}  # 140 s: two calls of kubelet's
+SIZES = {f"weights-{number:03}": MIB for number in range(140)}  # 140 s: several calls of kubelet's
 LOOK = 1.0  # seconds between two looks at the events
-HEADS = 0.01  # what answers' heads and retried requests may add to the bytes of the model
+HEADS = 0.005  # what answers' heads may add to the bytes of the model
 PERIOD = 20.0  # seconds between two events of the agent's, at least
-IN_FLIGHT = 8 * MIB  # bytes that have passed the proxy and aren't on the disk, at most
+IN_FLIGHT = 8.0 * MIB  # bytes that have passed and aren't on the disk, at most: eight streams with a file each
 BOOT = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 SAY_WHEN_STARTED = "cut -d' ' -f1 /proc/uptime; trap exit TERM; sleep inf & wait"
 
@@ -42,8 +42,6 @@ class Story:
     pod_events: list[Told] = field(default_factory=list)
     samples: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since 1970, and how many bytes had passed the proxy."""
-    fetched: float = 0.0
-    """Bytes that the agent says it fetched."""
     passed: Passed = field(default_factory=lambda: Passed(0, 0.0))
 
     def look(self, way: SlowWay) -> bool:
@@ -75,11 +73,11 @@ def story(driver: Driver, object_store: ObjectStore, way: SlowWay) -> Iterator[S
     object_store.publish("slow")
     driver.kube.apply(storage_class("slow", model.source, endpoint=way.endpoint))
     with namespace(driver.kube, f"slow-{nonce()}") as kube:
-        found, before = Story(kube, model), fetched(kube, NODE)
+        found = Story(kube, model)
         way.slow(RATE)
         kube.apply(claim("slow", "slow"), with_claim("slow", "slow", "sh", "-c", SAY_WHEN_STARTED, node=NODE))
         kube.wait_for(lambda: found.look(way), 240, lambda: kube.story("pod", "slow"), pause=LOOK)
-        found.passed, found.fetched = way.passed(), fetched(kube, NODE) - before
+        found.passed = way.passed()
         yield found
     driver.kube.delete("storageclass", "slow")
 
@@ -90,13 +88,12 @@ def test_the_pod_starts_within_three_seconds_of_the_last_byte(story: Story) -> N
 
 
 def test_no_byte_is_fetched_twice(story: Story) -> None:
-    assert story.fetched == story.model.size
     assert story.model.size <= story.passed.bytes <= story.model.size * (1 + HEADS)
     assert reads_exactly(story.kube, "slow", story.model)
 
 
 def test_the_claim_tells_the_progress_about_three_times_a_minute(story: Story) -> None:
-    assert len(story.claim_events) >= len(SIZES) * 5 // PERIOD - 2
+    assert len(story.claim_events) >= len(SIZES) // PERIOD - 1
     assert_true(story, story.claim_events)
 
 

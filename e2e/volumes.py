@@ -29,13 +29,14 @@ def storage_class(
         more: other keys of the object, such as `volumeBindingMode`; other parameters go in `parameters`.
 
     """
-    parameters = {"source": source, "endpoint": endpoint, **more.pop("parameters", {})}
+    parameters = {"source": source, "endpoint": endpoint}
     if secret is None:
         parameters["auth"] = "anonymous"
     else:
         for kind in ("provisioner", "node-stage"):
             parameters[f"csi.storage.k8s.io/{kind}-secret-namespace"] = secret[0]
             parameters[f"csi.storage.k8s.io/{kind}-secret-name"] = secret[1]
+    parameters |= more.pop("parameters", {})
     head = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}}
     return {**head, "provisioner": DRIVER, "parameters": parameters, **more}
 

@@ -30,9 +30,6 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
       help="Directory of the node's store, on its fastest local disk. Made if its parent exists.")  # fmt: skip
 @knob("--require-mount", type=_DIRECTORY, metavar="DIR",
       help="Refuse to start unless this is a mount point, so that the store never fills the root disk.")  # fmt: skip
-@knob("--apart-from", type=_DIRECTORY, metavar="DIR",
-      help="Refuse to start if the required mount is on this directory's file system. In a container every mounted "
-           "directory of the host is a mount point: kubelet's tells whether there is a disk behind it.")  # fmt: skip
 @knob("--registry", default=str(DEFAULT_HOME / "volumes"), metavar="DIR|kubernetes",
       help="Where volumes are recorded: a directory that controller and nodes share, or `kubernetes` for ModelVolume "
            "objects of the cluster that this process belongs to (or of kubectl's).")  # fmt: skip
@@ -120,7 +117,6 @@ def _settings(given: dict[str, Any]) -> Settings:
         store=StoreSettings(
             given["store"],
             require_mount=given["require_mount"],
-            apart_from=given["apart_from"],
             high_watermark=given["high_watermark"],
             low_watermark=given["low_watermark"],
             selinux_label=given["selinux_label"],

@@ -32,6 +32,7 @@ MAX_CANONICAL = 32 * 1024 * 1024
 """Bytes of a manifest that is decompressed."""
 _OURS = re.compile(r"m-[0-9a-f]{40}\Z")
 _ESCAPED = "json:"
+_SHORT = 12  # digits
 
 
 def name_of(volume_id: str) -> str:
@@ -61,6 +62,7 @@ def render(record: VolumeRecord, *, persistent_volume: str | None = None) -> Jso
         "volumeName": record.name,
         "source": str(record.spec.source),
         "revision": record.manifest.digest,
+        "shortRevision": record.manifest.digest[:_SHORT],
         "bytes": record.manifest.size,
         "files": record.manifest.files,
         "size": bytes_text(record.manifest.size),

@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from csi_model.core.allow import Allowed
@@ -12,7 +11,7 @@ from csi_model.errors import CsiModelError, StoreUnusable
 from csi_model.node.holding import Holding, OpenSource
 from csi_model.node.inline import Inline
 from csi_model.node.locks import VolumeLocks
-from csi_model.node.mounts import Mount, Mounts
+from csi_model.node.mounts import Mounts
 from csi_model.node.publishing import Publishing
 from csi_model.node.readahead import ReadAhead
 from csi_model.node.requests import PublishRequest, StageRequest, Usage
@@ -32,39 +31,27 @@ _ROUND = 3600.0  # seconds between two rounds of housekeeping; pressure is met w
 
 
 def check_mount(settings: StoreSettings, mounts: Mounts) -> None:
-    """Make sure that the store's disk is where it should be.
+    """Make sure that the store's disk is mounted, where the settings say that one has to be.
 
     Raises:
         StoreUnusable: it isn't.
 
     """
-    required, apart = settings.require_mount, settings.apart_from
+    required = settings.require_mount
     if required is None:
-        if apart is not None:
-            raise StoreUnusable(f"the store shall be apart from {apart}: name its required mount as well")
         return
-    place, table = required.resolve(), mounts.table()
+    place = required.resolve()
     if not settings.root.resolve().is_relative_to(place):
         raise StoreUnusable(f"the store {settings.root} is not under {required}, its required mount")
-    if place not in table:
+    if place not in mounts.table():
         raise StoreUnusable(f"{required} is not mounted: mount the store's disk there, or unset the required mount")
-    if apart is not None and table[place].device == _device_of(apart.resolve(), table):
-        raise StoreUnusable(
-            f"{required} is on the same file system as {apart}: mount the store's own disk there, or say that it "
-            "needn't have one"
-        )
-
-
-def _device_of(path: Path, table: Mapping[Path, Mount]) -> str | None:
-    """Return the device of the file system that a path lies on, as the mount table says."""
-    return next((table[place].device for place in (path, *path.parents) if place in table), None)
 
 
 def open_store(settings: StoreSettings, mounts: Mounts) -> Store:
     """Open the store of this node, with the mount table as the truth about which trees are in use.
 
     Raises:
-        StoreUnusable: the required mount is missing or on the wrong file system, or as :class:`Store`.
+        StoreUnusable: the required mount is missing, or as :class:`Store`.
         StoreLocked: another agent owns it.
 
     """

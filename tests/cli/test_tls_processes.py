@@ -1,6 +1,7 @@
 import os
 import select
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ def test_processes_for_tls_by_cores(given, cores, processes):
 
 
 def children_of(pid):
-    pids = (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    fields = {entry.name: (entry / "stat").read_text().rpartition(")")[2].split() for entry in pids}
+    fields = {}
+    for entry in (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it just ended
+            fields[entry.name] = (entry / "stat").read_text().rpartition(")")[2].split()
     return [int(child) for child, (_, parent, *_) in fields.items() if int(parent) == pid]
 
 

@@ -31,37 +31,6 @@ def test_a_store_on_its_mounted_disk_opens(tmp_path):
     open_store(StoreSettings(tmp_path / "disk" / "store", require_mount=tmp_path / "disk"), mounts).close()
 
 
-# In a container every directory of the host is a mount point, so that alone shows nothing.
-
-
-def in_a_container(mounts, tmp_path, *, disk, kubelet="8:1"):
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "kubelet").mkdir()
-    mounts.mount(tmp_path, tmp_path / "disk", device=disk)
-    mounts.mount(tmp_path, tmp_path / "kubelet", device=kubelet)
-    return StoreSettings(
-        tmp_path / "disk" / "store", require_mount=tmp_path / "disk", apart_from=tmp_path / "kubelet" / "pods"
-    )
-
-
-def test_a_store_on_kubelets_file_system_is_refused_where_it_shall_be_apart(tmp_path):
-    mounts = FakeMounts()
-    settings = in_a_container(mounts, tmp_path, disk="8:1")
-    with pytest.raises(StoreUnusable, match="same file system"):
-        open_store(settings, mounts)
-    assert not settings.root.exists()
-
-
-def test_a_store_on_a_disk_of_its_own_opens(tmp_path):
-    mounts = FakeMounts()
-    open_store(in_a_container(mounts, tmp_path, disk="259:0"), mounts).close()
-
-
-def test_a_store_that_shall_be_apart_names_its_mount(tmp_path):
-    with pytest.raises(StoreUnusable, match="required mount"):
-        open_store(StoreSettings(tmp_path / "store", apart_from=tmp_path), FakeMounts())
-
-
 def test_a_second_agent_on_one_store_is_refused(node):
     with pytest.raises(StoreLocked):
         node.boot()

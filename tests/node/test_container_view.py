@@ -6,9 +6,6 @@ import sys
 
 import pytest
 
-from csi_model.errors import StoreUnusable
-from csi_model.node.agent import open_store
-from csi_model.settings import StoreSettings
 from tests.harness import ROOT
 from tests.node.contained import MANIFEST, TARGET, mount
 from tests.node.node import Node
@@ -68,20 +65,6 @@ def test_a_store_that_is_bound_from_elsewhere_is_recognised(living, place, tmp_p
     root = living()
     assert "mnt/nvme0/models/store/trees" in str(root)
     assert not root.is_relative_to(place)
-
-
-def test_the_disk_behind_a_directory_of_the_host_is_told_by_its_file_system(place, tmp_path, mounts):
-    """As in a container: both are mount points, whether or not the host has a disk behind the store's."""
-    disk, kubelet = place / "csi-model", place / "kubelet"
-    for directory in (disk, kubelet, tmp_path / "host"):
-        directory.mkdir()
-    mount("--bind", tmp_path / "host", disk)
-    mount("--bind", tmp_path / "host", kubelet)
-    settings = StoreSettings(disk / "store", require_mount=disk, apart_from=kubelet)
-    with pytest.raises(StoreUnusable, match="same file system"):
-        open_store(settings, mounts)
-    mount("-t", "tmpfs", "tmpfs", disk)
-    open_store(settings, mounts).close()
 
 
 class Host:

@@ -92,9 +92,13 @@ def test_kubelets_own_second_try_is_enough(driver: Driver, plugins: Path) -> Non
             kubelet.wait_until(known)
             first = (plugins / SOCKET).stat().st_ino
             registration.told(registered=False, error="the API is down")
+            while not registration._failures:  # until it has begun to wait
+                pass
             registration.told(registered=True, error="")
             assert registration.problem() is None
             assert (plugins / SOCKET).stat().st_ino == first
+            (plugins / SOCKET).unlink()
+            kubelet.wait_until(lambda k: known(k) and len(k.infos) == 2)  # it watches again
     finally:
         registration.close()
 
