@@ -1,4 +1,4 @@
-"""What a staged model adds to the start of a pod, beside a pod with an emptyDir; measured and told, not judged.
+"""What a staged model adds to the start of a pod, beside a pod with an emptyDir; measured, told, and judged mildly.
 
 Kubelet polls every 300 ms for both kinds of pod, so at most one poll more is what a volume may cost.
 """

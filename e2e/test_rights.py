@@ -164,8 +164,9 @@ def test_the_server_grants_the_controller_what_is_written_down(
     controller: Account, nobody: Account, team: Kube
 ) -> None:
     election = {("leases", "create", ""), ("leases", "get", "csi-model-io"), ("leases", "update", "csi-model-io")}
-    assert granted(controller, nobody, team.namespace) == everywhere(written.CONTROLLER)
-    assert granted(controller, nobody, NAMESPACE) == everywhere(written.CONTROLLER) | election
+    listed = everywhere({**written.CONTROLLER, "secrets": "get"})  # values.yaml says `secrets.access: cluster`
+    assert granted(controller, nobody, team.namespace) == listed
+    assert granted(controller, nobody, NAMESPACE) == listed | election
 
 
 def body(method: str, path: str, volume: dict[str, Any]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e import history
+from e2e import history, reports
 from e2e.driver import CHART, RELEASE, Driver
 from e2e.kube import Kube, Object, claim, namespace, with_claim
 from e2e.object_store import Model, ObjectStore
@@ -87,18 +87,27 @@ def model(object_store: ObjectStore) -> Model:
 
 @pytest.fixture(scope="module")
 def kube(release: Release, previous: Path, model: Model) -> Iterator[Kube]:
-    """A namespace with a pod `reader`, made while the previous chart was installed."""
+    """A namespace with a claim `model`, made while the previous chart was installed."""
     release.upgrade(previous)
     with namespace(release.driver.kube, "upgrade") as inside:
         inside.apply(storage_class("upgrade", model.source), claim("model", "upgrade"))
-        inside.apply(with_claim("reader", "model", "sh", "-c", READER, node=NODE))
-        inside.pod_ready("reader", 120)
         yield inside
         inside.delete("storageclass", "upgrade")
 
 
-def test_an_upgrade_and_a_rollback_are_noticed_by_nobody(kube: Kube, release: Release, model: Model) -> None:
-    reader, volumes = Reader(kube, "reader"), model_volumes(kube)
+@pytest.fixture
+def reader(kube: Kube) -> Iterator[Reader]:
+    """A pod that reads the claim's model all the time."""
+    name = f"reader-{reports.nonce()}"
+    kube.apply(with_claim(name, "model", "sh", "-c", READER, node=NODE))
+    yield Reader(kube, name)
+    kube.delete("pod", name, grace=1)
+
+
+def test_an_upgrade_and_a_rollback_are_noticed_by_nobody(
+    kube: Kube, release: Release, reader: Reader, model: Model
+) -> None:
+    volumes = model_volumes(kube)
     release.upgrade(CHART, "--set", "node.podAnnotations.e2e=new", "--set", "controller.podAnnotations.e2e=new")
     assert reader.has_noticed_nothing()
     starts_with_nothing_fetched(kube, "upgraded", model)
@@ -111,9 +120,9 @@ def test_an_upgrade_and_a_rollback_are_noticed_by_nobody(kube: Kube, release: Re
 
 
 def test_the_next_installation_takes_over_what_an_uninstalled_one_left(
-    kube: Kube, release: Release, model: Model
+    kube: Kube, release: Release, reader: Reader, model: Model
 ) -> None:
-    reader, volumes = Reader(kube, "reader"), model_volumes(kube)
+    volumes = model_volumes(kube)
     kube.apply(with_claim("leaver", "model", node=NODE))
     kube.pod_ready("leaver")
     release.driver.helm("uninstall", RELEASE, "--wait", "--cascade", "foreground")

@@ -12,7 +12,6 @@ CONTROLLER = {  # with csi-provisioner, which shares its pod
     "nodes": "get list watch",
     "modelvolumes": "get list watch create patch delete",
     "events": "create patch",
-    "secrets": "get",
 }
 
 
@@ -24,13 +23,14 @@ def test_a_node_agent_may_get_volumes_and_write_events():
     assert rights("csi-model-node") == everywhere(NODE)
 
 
-def test_the_controller_may_do_what_is_listed_and_lead():
-    election = {
+def test_the_controller_may_do_what_is_listed_and_at_home_lead_and_get_secrets():
+    at_home = {
+        ("csi-model", "secrets", "get", ""),
         ("csi-model", "leases", "create", ""),
         ("csi-model", "leases", "get", "csi-model-io"),
         ("csi-model", "leases", "update", "csi-model-io"),
     }
-    assert rights("csi-model-controller") == everywhere(CONTROLLER) | election
+    assert rights("csi-model-controller") == everywhere(CONTROLLER) | at_home
 
 
 def test_a_node_agent_reads_no_secrets_and_touches_no_nodes():

@@ -50,7 +50,9 @@ def main():
         json.dumps(
             {
                 "target": found and {"in_use": layout.in_use(found.root), "read_only": found.read_only},
-                "anywhere": any(layout.in_use(one.root) for one in table.values()),
+                "anywhere": any(
+                    layout.in_use(one.root) for path, one in table.items() if path.is_relative_to(container)
+                ),
                 "disk": container / "host" / "csi-model" in table,
             }
         )
