@@ -21,6 +21,7 @@ PROMETHEUS = "monitoring.coreos.com/v1"  # the cluster hasn't the operator's def
 VOLUME = "m-" + "0" * 40
 SPEC = {
     "volumeHandle": VOLUME, "volumeName": "pvc-1", "source": "s3://models/qwen", "revision": "a" * 64,
+    "shortRevision": "a" * 12,
     "bytes": 11, "files": 2, "size": "11 B", "capacityBytes": 11, "context": {"source": "s3://models/qwen"},
     "fromClaim": False, "manifest": "eJwDAAAAAAE=",
     "capabilities": [{"mode": "MULTI_NODE_READER_ONLY", "block": False, "fsType": "", "mountFlags": []}],

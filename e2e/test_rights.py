@@ -23,6 +23,7 @@ LABEL = {"metadata": {"labels": {"e2e": "was-here"}}}
 VOLUME = "m-" + "e" * 40
 SPEC = {
     "volumeHandle": VOLUME, "volumeName": "pvc-1", "source": "s3://models/rights", "revision": "a" * 64,
+    "shortRevision": "a" * 12,
     "bytes": 11, "files": 2, "size": "11 B", "capacityBytes": 11, "context": {"source": "s3://models/rights"},
     "fromClaim": False, "manifest": "eJwDAAAAAAE=",
     "capabilities": [{"mode": "MULTI_NODE_READER_ONLY", "block": False, "fsType": "", "mountFlags": []}],
