@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINE ?= docker
 IMAGE ?= localhost/csi-model:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 HELM ?= helm
 UV ?= uv
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --quiet \
@@ -45,7 +46,7 @@ docs: dev-env ## Render the pages that are made from the code
 	$(BIN)/python -m csi_model.rpc.metrics > docs/metrics.md
 
 image: ## Build the container image (ENGINE=docker|podman|buildah; IMAGE=name:tag)
-	$(ENGINE) build --file Dockerfile --tag $(IMAGE) .
+	$(ENGINE) build --file Dockerfile --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
 manifests: ## Render manifests/install.yaml from the chart (HELM=path)
 	$(PYTHON) hack/render.py --helm $(HELM)

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from e2e.cluster import programs
+from e2e.driver import NAMESPACE as RELEASE_NAMESPACE
 from e2e.kube import Kube, Object
-from e2e.object_store import Model
-from e2e.volumes import RELEASE_NAMESPACE, agent_on
+from e2e.volumes import agent_on
 
 CLEANED_UP = 150.0  # seconds; kubelet unstages when its NodeStage call ends, which takes two minutes at most
 
@@ -20,22 +20,6 @@ def status(kube: Kube, node: str) -> Object:
         return json.loads(said) if said else None
 
     return kube.wait_for(look, 60, f"the agent of {node} tells its status")
-
-
-def progress(kube: Kube, node: str, model: Model) -> Object | None:
-    """Return how far the warm-up that brings a model to a node is, as it tells it; None if none runs."""
-    revisions = status(kube, node)["revisions"]
-    return next((one["progress"] for one in revisions if one["source"] == model.source), None)
-
-
-def wait_half(kube: Kube, node: str, model: Model, pod: str) -> None:
-    """Wait until more than half of a model is on a node and the rest on its way, for a pod; TookTooLong."""
-
-    def look() -> bool:
-        found = progress(kube, node, model)
-        return found is not None and found["present_bytes"] > model.size // 2
-
-    kube.wait_for(look, 90, lambda: f"half of {model.source} is there. {kube.story('pod', pod)}")
 
 
 def volume_of(kube: Kube, claim: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from e2e.agents import evict_unused
 from e2e.cluster.node import Node, loop_devices
 from e2e.kube import Kube
 
+EMPTIED = 150.0  # seconds until kubelet has let go of what earlier pods used
 _STORE = "/var/lib/csi-model"
 
 
@@ -18,13 +19,10 @@ def small(kube: Kube, node: str, size: int) -> Iterator[None]:
 
     The file system sets blocks aside for its own use: they count neither as used nor as free.
     """
-    evict_unused(kube, node)
-    status = os.statvfs(_place(kube.cluster.node(node)))
-    used = (status.f_blocks - status.f_bfree) * status.f_frsize
-    assert used < size, f"{used} bytes are held on {node}"
+    status = kube.wait_for(lambda: _emptied(kube, node, size), EMPTIED, f"{node} holds less than {size} bytes")
     reserved = _reserved(kube.cluster.node(node))
     before = reserved.read_text()
-    reserved.write_text(str(status.f_bfree - (size - used) // status.f_frsize))
+    reserved.write_text(str(status.f_blocks - size // status.f_frsize))
     try:
         yield
     finally:
@@ -43,6 +41,13 @@ def full(kube: Kube, node: str, left: int) -> Iterator[None]:
         yield
     finally:
         ballast.unlink()
+
+
+def _emptied(kube: Kube, node: str, size: int) -> os.statvfs_result | None:
+    """Evict what nothing holds; return how the disk is, if less than so many bytes are left on it."""
+    evict_unused(kube, node)
+    status = os.statvfs(_place(kube.cluster.node(node)))
+    return status if (status.f_blocks - status.f_bfree) * status.f_frsize < size else None
 
 
 def _place(node: Node) -> Path:

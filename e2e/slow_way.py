@@ -73,6 +73,10 @@ class SlowWay:
         """Return what has passed until now."""
         return Passed(*struct.unpack(PASSED, self._passed.read_bytes()))
 
+    def wait_passed(self, count: int, timeout: float = 90) -> None:
+        """Wait until so many bytes have passed in all; TookTooLong."""
+        until(lambda: self.passed().bytes >= count, f"{count} bytes have passed", timeout)
+
     def _write(self, settings: Mapping[str, Any]) -> None:
         written = self._control.with_suffix(".new")
         written.write_text(json.dumps(settings))

@@ -26,7 +26,7 @@ def test_a_pod_reaches_the_api_server_by_its_service(kube):
 
 
 def test_pods_of_different_nodes_reach_each_other(kube):
-    kube.apply(pod("server", "sh", "-c", "echo well | nc -l -p 8000; sleep 1", node="node2"))
+    kube.apply(pod("server", "sh", "-c", "echo well | nc -l -p 8000; sleep inf", node="node2"))
     server = kube.pod_ready("server")
     kube.apply(
         pod("client", "sh", "-c", f"until nc -w 2 {server['status']['podIP']} 8000; do sleep 0.1; done", node="node3")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import object_store as stores
-from e2e.agents import mounts_of, volume_of, wait_half, wait_nothing_left
+from e2e.agents import mounts_of, volume_of, wait_nothing_left
 from e2e.driver import Driver
 from e2e.kube import Kube, Object, claim, namespace, with_claim
 from e2e.object_store import Model, ObjectStore
@@ -20,7 +20,7 @@ NODE = "node2"
 NAME, PORT = "endings", 9004
 TINY = {"weights": 8 * MIB, "config.json": 700}
 LARGE = {f"weights-{number:02}": 4 * MIB for number in range(20)}
-RATE, TRICKLE = 20 * MIB, MIB / 4  # bytes per second
+RATE, TRICKLE = 32 * MIB, MIB / 4  # bytes per second: until three quarters are sent, and then
 IN_FLIGHT = 32 * MIB  # eight streams with a file each
 QUICKLY = 20.0  # seconds for a pod to be gone; it is about one on an idle machine
 UNBOUND = 60.0  # seconds for a volume to be gone after its last user
@@ -43,7 +43,7 @@ def way(opened: SlowWay) -> Iterator[SlowWay]:
 
 @pytest.fixture(scope="module")
 def kube(driver: Driver, object_store: ObjectStore, opened: SlowWay) -> Iterator[Kube]:
-    """Yield a namespace; claims of its class are named after their kube."""
+    """Yield a namespace; claims of its class are named after their models."""
     object_store.bucket(NAME)
     object_store.publish(NAME)
     driver.kube.apply(storage_class(NAME, f"s3://{NAME}/${{pvc.name}}", endpoint=opened.endpoint))
@@ -77,7 +77,7 @@ def test_a_pod_deleted_while_staging_goes_quickly_and_the_next_goes_on_where_it_
     model, before = put(object_store, LARGE), way.passed().bytes
     way.slow(RATE)
     kube.apply(claim(model.prefix, NAME), with_claim("first", model.prefix, node=NODE))
-    wait_half(kube, NODE, model, "first")
+    way.wait_passed(before + model.size * 3 // 4)
     way.slow(TRICKLE)
     first, begun = kube.get("pod", "first"), time.monotonic()
     kube.delete("pod", "first")

@@ -102,7 +102,7 @@ def test_a_wrong_secret_for_the_node(kube: Kube, object_store: ObjectStore, read
     kube.apply(secret("rotated", Key(reader.access, "as-it-was-last-year")))
     model = put(object_store, f"model-{nonce()}")
     wanted(kube, model.prefix, classed(kube, **{"csi.storage.k8s.io/node-stage-secret-name": "rotated"}))
-    assert f"{model.prefix}/weights" in refusal(kube, "pod", model.prefix, "FailedMount", "Unauthenticated")
+    assert f"/{model.prefix}/" in refusal(kube, "pod", model.prefix, "FailedMount", "Unauthenticated")
     said = kube.event("pvc", model.prefix, "StagingFailed")["message"]
     assert said.startswith(f"staging {model.source} on {NODE} failed: ")
     assert "refuses the credentials" in said

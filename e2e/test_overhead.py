@@ -1,4 +1,4 @@
-"""What a staged model adds to the start of a pod, beside a pod with an emptyDir; measured, told, and judged mildly.
+"""What a staged model adds to the start of a pod, beside a pod with an emptyDir; measured, told, and held to a limit.
 
 Kubelet polls every 300 ms for both kinds of pod, so at most one poll more is what a volume may cost.
 """
@@ -47,8 +47,9 @@ def test_a_pod_with_a_staged_model_starts_within_a_poll_of_one_without(
     with capsys.disabled():
         print(f"\npod start, median of {ROUNDS}: " + ", ".join(f"{k} {v:.2f} s" for k, v in medians.items()))
         print(f"kubelet's mount operations of csi-model.io on node1: {_mount_seconds(kube)}")
-    # One poll for the volume, and one for the noise of a busy machine
-    assert medians["model"] - medians["emptyDir"] < 2 * POLL
+    quarters = statistics.quantiles(times["emptyDir"], n=4)
+    noise = quarters[2] - quarters[0]  # what starting the same pod again differs by
+    assert medians["model"] - medians["emptyDir"] < POLL + noise
 
 
 def _started(kube: Kube, wanted: Object) -> float:

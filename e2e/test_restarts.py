@@ -22,7 +22,7 @@ NODE = "node3"
 NAME, PORT = "restarts", 9003
 SERVED = {"weights": 8 * MIB}
 STAGED = {f"weights-{number:02}": 4 * MIB for number in range(20)}
-RATE, TRICKLE = 20 * MIB, MIB / 4  # bytes per second: until half of it is there, and then
+RATE, TRICKLE = 32 * MIB, MIB / 4  # bytes per second: until three quarters are sent, and then
 IN_FLIGHT = 32 * MIB  # eight streams with a file each: what wasn't durable
 HEADS = MIB  # of answers, and listings
 GAP = 5.0  # seconds between two reads of a pod at most, on a busy machine
@@ -92,7 +92,7 @@ def reader(kube: Kube, object_store: ObjectStore) -> Reader:
 
 @dataclass(frozen=True)
 class Staging:
-    """A model that is half there, and a pod that waits for it."""
+    """A model of which three quarters are sent, and a pod that waits for it."""
 
     kube: Kube
     way: SlowWay
@@ -118,7 +118,7 @@ def staging(kube: Kube, object_store: ObjectStore, way: SlowWay) -> Iterator[Sta
     found = Staging(kube, way, model, way.passed().bytes)
     way.slow(RATE)
     kube.apply(claim(name, NAME), with_claim(name, name, node=NODE))
-    agents.wait_half(kube, NODE, model, name)
+    way.wait_passed(found.passed + model.size * 3 // 4)
     way.slow(TRICKLE)
     yield found
     way.slow(None)

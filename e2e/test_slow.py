@@ -22,12 +22,13 @@ from e2e.volumes import reads_exactly, storage_class
 MIB = 1024 * 1024
 NODE = "node2"
 PORT = 9002
-RATE = 1.0 * MIB  # bytes per second
-SIZES = {f"weights-{number}": 35 * MIB for number in range(4)}  # 140 s: several calls of kubelet's
+RATE = 4.0 * MIB  # bytes per second
+SIZES = {f"weights-{number}": 140 * MIB for number in range(4)}
+SECONDS = sum(SIZES.values()) / RATE  # more than a call of kubelet's may take
 LOOK = 1.0  # seconds between two looks at the events
 HEADS = 0.001  # what answers' heads may add to the bytes of the model
 PERIOD = 20.0  # seconds between two events of the agent's, at least
-IN_FLIGHT = 8.0 * MIB  # bytes that have passed and aren't written, at most: a block for each of eight streams
+IN_FLIGHT = 20 * MIB  # bytes that have passed and aren't written, at most: a block for each stream, and buffers
 BOOT = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 SAY_WHEN_STARTED = "cut -d' ' -f1 /proc/uptime; trap exit TERM; sleep inf & wait"
 
@@ -60,7 +61,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def way(object_store: ObjectStore) -> Iterator[SlowWay]:
-    found = stores.way("one-megabyte", PORT)
+    found = stores.way("throttled", PORT)
     found.open()
     yield found
     found.close()
@@ -83,8 +84,9 @@ def story(driver: Driver, object_store: ObjectStore, way: SlowWay) -> Iterator[S
 
 
 def test_the_pod_starts_within_three_seconds_of_the_last_byte(story: Story) -> None:
-    started = float(story.kube.logs("slow"))  # by the same clock
-    assert 0 < started - story.passed.last < 3.0
+    waited = float(story.kube.logs("slow")) - story.passed.last  # by the same clock
+    print(f"\nthe pod's process started {waited:.2f} s after the last byte")
+    assert 0 < waited < 3.0
 
 
 def test_no_byte_is_fetched_twice(story: Story) -> None:
@@ -93,7 +95,7 @@ def test_no_byte_is_fetched_twice(story: Story) -> None:
 
 
 def test_the_claim_tells_the_progress_about_three_times_a_minute(story: Story) -> None:
-    assert len(story.claim_events) >= 140 // PERIOD - 1
+    assert len(story.claim_events) >= SECONDS // PERIOD - 1
     assert_true(story, story.claim_events)
 
 
@@ -108,11 +110,12 @@ def assert_true(story: Story, told: list[Told]) -> None:
     for before, after in pairwise(told):
         assert before.present <= after.present
     for one in told:
+        print(f"\n{one}, {last_byte - one.at:.0f} s before the last byte", end="")
         assert one.total == pytest.approx(story.model.size, rel=0.005)  # three digits
         assert story.passed_by(one.at) - IN_FLIGHT <= one.present <= story.passed_by(one.at + 1) * 1.005
-        assert one.left is None or one.at + one.left == pytest.approx(last_byte, abs=15)
+        assert one.left is None or one.left == pytest.approx(last_byte - one.at, rel=0.33, abs=10)
 
 
 def test_the_claim_tells_the_end(story: Story) -> None:
     said = story.kube.event("pvc", "slow", "Staged")["message"]
-    assert said.startswith("staged 147 MB in 2 min ")
+    assert said.startswith("staged 587 MB in 2 min ")

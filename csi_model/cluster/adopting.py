@@ -12,12 +12,13 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from csi_model.cluster import model_volume, persistent_volumes
 from csi_model.cluster.api import METADATA, METADATA_LIST, Api, Json
 from csi_model.cluster.due import Due
-from csi_model.cluster.errors import ApiUnavailable
+from csi_model.cluster.errors import ApiAbsent, ApiUnavailable
 from csi_model.cluster.events import Events, Subject
 from csi_model.cluster.model_volumes import ModelVolumes
 from csi_model.cluster.persistent_volumes import Action, Known, PersistentVolume, decide, is_orphan
@@ -25,6 +26,7 @@ from csi_model.cluster.seen import Seen
 from csi_model.cluster.watching import Watch
 from csi_model.core.fields import Auth
 from csi_model.core.manifest import Manifest
+from csi_model.core.templates import OBJECT_NAME
 from csi_model.core.units import bytes_text
 from csi_model.core.volume import Claim, VolumeSpec
 from csi_model.errors import CsiModelError, InvalidArgument, SourceUnauthenticated, VolumeExists
@@ -123,13 +125,17 @@ class Adopting:
             CsiModelError: it can't be done now.
 
         """
+        gone = set()
         for known in self._seen.made_from(name):
             if is_orphan(known, self._seen.volume(name)) and is_orphan(known, self._read(name)):
                 self._registry.delete(known.volume_id)
+                gone.add(known.volume_id)
                 log.info("ModelVolume of %s is deleted, as its PersistentVolume %s is gone", known.volume_id, name)
         volume = self._seen.volume(name)
         if volume is None:
             self._claims.pop(name, None)
+            return
+        if volume.handle in gone:  # the watch tells it, too, and then the next one is made
             return
         match decide(volume, self._seen.record(volume.handle)):
             case Action.ADOPT:
@@ -152,15 +158,18 @@ class Adopting:
         if self._registry.exists(volume.handle):  # it is news to us: the watch will tell
             return
         manifest = self._resolve(spec, self._secrets(volume, spec))
+        if self._stopped.is_set():
+            return
         now = self._read(name)
         if now is None or now.uid != volume.uid or not now.wanted:  # a new one of this name is looked at anew
             return
         try:
-            self._registry.put(now.record(manifest), persistent_volume=name)
+            self._registry.put(now.record(manifest), persistent_volume=name, uid=now.uid)
         except VolumeExists:  # another controller was faster
             return
         self._claims[name] = now.handle, now.claim
-        if is_orphan(Known(now.handle, name), self._read(name)):  # DeleteVolume may have come and found nothing
+        made = Known(now.handle, name, now.uid)
+        if is_orphan(made, self._read(name)):  # DeleteVolume may have come and found nothing
             self._registry.delete(now.handle)
             return
         text = f"{spec.source}: {bytes_text(manifest.size)} in {manifest.files} files, revision {manifest.digest}"
@@ -170,8 +179,9 @@ class Adopting:
     def _follow(self, volume: PersistentVolume) -> None:
         written = volume.handle, volume.claim
         if self._claims.get(volume.name) != written:
-            self._registry.claimed(*written)
-            self._claims[volume.name] = written
+            with suppress(ApiAbsent):  # just deleted: the watch tells it, too
+                self._registry.claimed(*written)
+                self._claims[volume.name] = written
 
     def _read(self, name: str) -> PersistentVolume | None:
         item = self._api.get(f"{_VOLUMES}/{name}")
@@ -212,5 +222,8 @@ def _known(item: Json) -> Known | None:
     metadata = item.get("metadata")
     if not isinstance(metadata, dict) or (volume_id := model_volume.volume_id_in(metadata)) is None:
         return None
-    made_from = (metadata.get("annotations") or {}).get(model_volume.PERSISTENT_VOLUME)
-    return Known(volume_id, made_from if isinstance(made_from, str) else None)
+    annotations = metadata.get("annotations") or {}
+    made_from, uid = map(annotations.get, (model_volume.PERSISTENT_VOLUME, model_volume.PERSISTENT_VOLUME_UID))
+    if not isinstance(made_from, str) or not OBJECT_NAME.match(made_from):  # it becomes a path of the API
+        return Known(volume_id, None)
+    return Known(volume_id, made_from, uid if isinstance(uid, str) else "")

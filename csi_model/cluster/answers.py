@@ -7,7 +7,7 @@ from typing import Any
 from csi_model.cluster import errors
 from csi_model.errors import StoreUnusable
 
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/[^/]+(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[^/?]+)(?:/(?P<name>.+))?"
 )

@@ -77,16 +77,6 @@ class Api:
         """
         return self._json("POST", path, body=body)
 
-    def replace(self, path: str, body: Json) -> Json:
-        """Replace an object that still has the ``resourceVersion`` in ``body``.
-
-        Raises:
-            ApiConflict: it has been changed.
-            ApiUnavailable, ApiDenied, ApiNotFound, ApiRefused: it can't be done.
-
-        """
-        return self._json("PUT", path, body=body)
-
     def merge_patch(self, path: str, body: Json, *, accept: str = _JSON) -> Json:
         """Change fields of an object.
 

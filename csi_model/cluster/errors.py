@@ -24,7 +24,7 @@ class ApiAbsent(ApiNotFound):
 
 
 class ApiConflict(StoreUnusable):
-    """The object exists already, or was changed in the meantime."""
+    """The object exists already."""
 
 
 class ApiExpired(StoreUnusable):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from csi_model.cluster.api import METADATA, Api
-from csi_model.cluster.errors import ApiConflict, ApiNotFound, ApiRefused
+from csi_model.cluster.errors import ApiConflict, ApiDenied, ApiNotFound, ApiRefused
 from csi_model.core.templates import OBJECT_NAME
 from csi_model.core.volume import Claim
 from csi_model.errors import StoreUnusable
@@ -145,9 +145,11 @@ class Events:
         if isinstance(error, ApiRefused | ApiNotFound):  # of this one alone: its namespace is going, its name is odd
             log.info("no event about %s %s: %s", note.subject.kind, note.subject.name, error)
             return
-        with self._changed:
-            dropped = 1 + len(self._waiting)
-            self._waiting.clear()
+        dropped = 1
+        if not isinstance(error, ApiDenied):  # which may be so in one namespace: it is going, or its quota is used up
+            with self._changed:
+                dropped += len(self._waiting)
+                self._waiting.clear()
         (log.debug if self._silent else log.warning)("%d events are dropped: %s", dropped, error)
         self._silent = True
 
@@ -185,7 +187,7 @@ class Events:
     def _name(self, note: _Note) -> str:
         subject = note.subject
         series = "\n".join((subject.kind, subject.uid or "", self._component, self._host, note.reason))
-        return f"{subject.name[:_MAX_NAME]}.{hashlib.sha256(series.encode()).hexdigest()[:16]}"
+        return f"{subject.name[:_MAX_NAME].rstrip('-.')}.{hashlib.sha256(series.encode()).hexdigest()[:16]}"
 
     def _event(self, note: _Note, name: str) -> dict[str, Any]:
         subject = note.subject

@@ -26,6 +26,8 @@ HANDLE = "csi-model.io/volume-handle"
 PERSISTENT_VOLUME = "csi-model.io/persistent-volume"
 """Annotation with the name of the PersistentVolume that the object was made from, where CreateVolume didn't make it:
 it goes when that goes."""
+PERSISTENT_VOLUME_UID = "csi-model.io/persistent-volume-uid"
+"""Annotation with the uid of that PersistentVolume: a new one of the same name is another volume."""
 MAX_MANIFEST = 512 * 1024
 """Bytes of a compressed manifest: an object in etcd has at most 1.5 MiB, and every node that uses it fetches it."""
 MAX_CANONICAL = 32 * 1024 * 1024
@@ -42,12 +44,13 @@ def name_of(volume_id: str) -> str:
     return "s-" + hashlib.sha256(volume_id.encode(errors="surrogatepass")).hexdigest()[:40]
 
 
-def render(record: VolumeRecord, *, persistent_volume: str | None = None) -> Json:
+def render(record: VolumeRecord, *, persistent_volume: str | None = None, uid: str = "") -> Json:
     """Make the object for a record.
 
     Args:
         record: of the volume.
         persistent_volume: name of the PersistentVolume that it is made from; None if CreateVolume makes it.
+        uid: of that PersistentVolume; "" if it isn't known.
 
     Raises:
         CapacityExceeded: the manifest is too large for an object of the API.
@@ -56,7 +59,7 @@ def render(record: VolumeRecord, *, persistent_volume: str | None = None) -> Jso
     document, name = to_json(record), name_of(record.volume_id)
     annotations = {} if name == record.volume_id else {HANDLE: _escape(record.volume_id)}
     if persistent_volume is not None:
-        annotations[PERSISTENT_VOLUME] = persistent_volume
+        annotations |= {PERSISTENT_VOLUME: persistent_volume, PERSISTENT_VOLUME_UID: uid}
     spec = {
         "volumeHandle": _escape(record.volume_id),
         "volumeName": record.name,

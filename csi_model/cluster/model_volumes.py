@@ -39,15 +39,16 @@ class ModelVolumes:
                 f"{error}. When it is deleted, the controller makes it anew from its PersistentVolume"
             ) from error
 
-    def put(self, record: VolumeRecord, *, persistent_volume: str | None = None) -> None:
+    def put(self, record: VolumeRecord, *, persistent_volume: str | None = None, uid: str = "") -> None:
         """As the contract says, and CapacityExceeded if the manifest is too large.
 
         Args:
             record: of the volume.
             persistent_volume: as :func:`csi_model.cluster.model_volume.render` takes it.
+            uid: likewise.
 
         """
-        item = model_volume.render(record, persistent_volume=persistent_volume)
+        item = model_volume.render(record, persistent_volume=persistent_volume, uid=uid)
         try:
             self._api.create(PATH, item)
         except ApiConflict:

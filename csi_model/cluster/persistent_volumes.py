@@ -14,7 +14,15 @@ from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.manifest import Manifest
 from csi_model.core.quantity import bytes_of
 from csi_model.core.templates import OBJECT_NAME
-from csi_model.core.volume import MAX_CONTEXT_BYTES, Claim, VolumeRecord, VolumeSpec, check_revision, volume_id_of
+from csi_model.core.volume import (
+    MAX_CONTEXT_BYTES,
+    REVISION_KEY,
+    Claim,
+    VolumeRecord,
+    VolumeSpec,
+    check_revision,
+    volume_id_of,
+)
 from csi_model.errors import InvalidArgument
 
 Json = dict[str, Any]
@@ -47,7 +55,7 @@ class PersistentVolume:
         fs_type: the file system asked for.
         mount_flags: its mountOptions.
         capacity: bytes; 0 if it doesn't say.
-        static: whether people wrote it, rather than a provisioner.
+        static: whether people wrote it, rather than this driver's provisioner.
         claim: whom it belongs to, if it is bound.
         secret: namespace and name of the Secret to read the source with, if it names one.
         wanted: whether it can be mounted by new pods.
@@ -81,7 +89,7 @@ class PersistentVolume:
         """
         if self.problem:
             raise InvalidArgument(f"PersistentVolume {self.name[:253]}", self.problem)
-        return VolumeSpec.from_context(self.context)
+        return VolumeSpec.from_attributes(self.context) if self.static else VolumeSpec.from_context(self.context)
 
     def capabilities(self) -> tuple[Capability, ...]:
         """Translate its access modes.
@@ -118,11 +126,13 @@ class Known:
     Attributes:
         volume_id: of its volume.
         persistent_volume: name of the PV that it was made from; None if CreateVolume made it.
+        uid: of that PV; "" if it doesn't tell.
 
     """
 
     volume_id: str
     persistent_volume: str | None
+    uid: str = ""
 
 
 class Action(Enum):
@@ -156,6 +166,8 @@ def is_orphan(known: Known, volume: PersistentVolume | None) -> bool:
         return False
     if volume is None or volume.handle != known.volume_id:
         return True
+    if known.uid and known.uid != volume.uid:  # deleted and made anew, perhaps while nobody looked
+        return True
     return volume.released and not volume.static
 
 
@@ -166,7 +178,8 @@ def trim(item: Json) -> PersistentVolume | None:
     if csi.get("driver") != DRIVER or not name:
         return None
     phase = _text(_map(item.get("status")).get("phase"))
-    handle, context = csi.get("volumeHandle"), _map(csi.get("volumeAttributes"))
+    handle = csi.get("volumeHandle")
+    context = {key: value for key, value in _map(csi.get("volumeAttributes")).items() if "/" not in key}  # ours
     problem = _problem(handle, context)
     secret = _map(csi.get("nodeStageSecretRef"))
     names = _name(secret.get("namespace")), _name(secret.get("name"))
@@ -180,13 +193,22 @@ def trim(item: Json) -> PersistentVolume | None:
         fs_type=_text(csi.get("fsType")),
         mount_flags=_texts(spec.get("mountOptions")),
         capacity=bytes_of(_text(_map(spec.get("capacity")).get("storage"))),
-        static=_PROVISIONED_BY not in _map(metadata.get("annotations")),
+        static=not _is_provisioned(_map(metadata.get("annotations")), context),
         claim=_claim(_map(spec.get("claimRef"))),
         secret=names if all(names) else None,
         wanted=not metadata.get("deletionTimestamp") and phase in _IN_USE,
         released=phase in _RELEASED,
         problem=problem,
     )
+
+
+def _is_provisioned(annotations: Json, context: Json) -> bool:
+    """Tell whether a PV is what CreateVolume answered.
+
+    Whoever makes a PV can write the annotation, and so go round the allow-list; but only who may read the source knows
+    the revision, with which the source has to agree.
+    """
+    return annotations.get(_PROVISIONED_BY) == DRIVER and REVISION_KEY in context
 
 
 def _problem(handle: object, context: Mapping[Any, Any]) -> str:

@@ -6,6 +6,7 @@ address they name, from inside the cluster's network, so both the place and the 
 
 import fnmatch
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -40,8 +41,7 @@ class Allowed:
     endpoints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for glob in self.sources:
-            _check_source(glob)
+        check_sources(self.sources)
         for endpoint in self.endpoints:
             if endpoint != DEFAULT and not _PATTERN.match(endpoint.lower().rstrip("/")):
                 raise InvalidArgument(
@@ -71,18 +71,29 @@ class Allowed:
             )
 
 
-def covers(globs: tuple[str, ...], spec: VolumeSpec) -> bool:
+def covers(globs: Sequence[str], spec: VolumeSpec) -> bool:
     """Tell whether one of the globs covers the spec's source; none of no globs does."""
-    return bool(globs) and Selection(include=globs).admits(str(spec.source))
+    return bool(globs) and Selection(include=tuple(globs)).admits(str(spec.source))
 
 
-def _check_source(glob: str) -> None:
-    if not _SCHEME.match(glob):  # a glob without a slash would match the last name of any bucket's path
-        raise InvalidArgument("the allow-list", f"has the source {glob[:80]!r}: want e.g. s3://models/**")
-    try:
-        check_glob(glob)
-    except ValueError as error:
-        raise InvalidArgument("the allow-list", str(error)) from error
+def check_sources(globs: Iterable[str], what: str = "the allow-list") -> None:
+    """Check an administrator's globs of references.
+
+    Args:
+        globs: of whole references.
+        what: what the list is called where it was written.
+
+    Raises:
+        InvalidArgument: one of them is malformed.
+
+    """
+    for glob in globs:
+        if not _SCHEME.match(glob):  # a glob without a slash would match the last name of any bucket's path
+            raise InvalidArgument(what, f"has the source {glob[:80]!r}: want e.g. s3://models/**")
+        try:
+            check_glob(glob)
+        except ValueError as error:
+            raise InvalidArgument(what, str(error)) from error
 
 
 def _answers(pattern: str, endpoint: str) -> bool:

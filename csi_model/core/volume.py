@@ -96,6 +96,21 @@ class VolumeSpec:
         fields = parse_fields(own, where="volume_context")
         return cls(Reference.parse(fields.pop("source"), field="volume_context.source"), **fields)
 
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, str]) -> "VolumeSpec":
+        """Parse the ``volumeAttributes`` that people wrote, where a misspelt name has to be told.
+
+        Args:
+            attributes: of a static PersistentVolume or an inline volume; names with a slash are others' additions.
+
+        Raises:
+            InvalidArgument: a name is unknown (the nearest one is suggested), or as :meth:`from_context`.
+
+        """
+        own = {k: v for k, v in attributes.items() if "/" not in k and k not in (SCHEMA_KEY, REVISION_KEY)}
+        parse_fields(own, where="volumeAttributes")
+        return cls.from_context(attributes)
+
     def context(self) -> dict[str, str]:
         """Render the volume_context without its revision: only what differs from a default, so that it stays small.
 

@@ -103,11 +103,12 @@ class NodeAgent:
         self.read_ahead = ReadAhead(settings.page_cache)
         locks = VolumeLocks()
         self._holding = holding = Holding(
-            store, self.warmer, self.read_ahead, open_source=open_source, locks=locks, settings=settings.warmer
-        )
+            store, self.warmer, self.read_ahead, open_source=open_source, locks=locks, is_mounted=self._is_mounted,
+            settings=settings.warmer,
+        )  # fmt: skip
         self._staging = Staging(
-            store, holding, self.read_ahead, lookup=lookup, locks=locks,
-            is_mounted=lambda path: Path(path) in mounts.table(), telling=self.telling,
+            store, holding, self.read_ahead, lookup=lookup, locks=locks, is_mounted=self._is_mounted,
+            telling=self.telling,
         )  # fmt: skip
         self._publishing = Publishing(store, mounts, holding=holding, read_ahead=self.read_ahead, locks=locks)
         self._inline = Inline(
@@ -182,10 +183,16 @@ class NodeAgent:
         """
         collected = []
         for volume_id in [hold.volume_id for hold in self.store.holds.all()]:
-            if self._holding.collect(volume_id, self._is_live):
-                log.info("collected the hold of volume %s: its staging directory is gone", volume_id)
-                collected.append(volume_id)
+            try:
+                if self._holding.collect(volume_id, self._is_live):
+                    log.info("collected the hold of volume %s: its staging directory is gone", volume_id)
+                    collected.append(volume_id)
+            except CsiModelError as error:  # one volume's trouble mustn't keep the others' holds
+                log.warning("housekeeping: %s", error)
         return collected
+
+    def _is_mounted(self, target: str) -> bool:
+        return Path(target) in self.mounts.table()
 
     def _is_live(self, hold: Hold) -> bool:
         """Tell whether a hold is young, its staging directory is there, or one of its targets is mounted."""

@@ -34,6 +34,7 @@ class Holding:
         read_ahead: brings what is there into memory.
         open_source: opens a volume's source with the given CSI secrets.
         locks: one call at a time per volume.
+        is_mounted: whether a path is a live mount.
         settings: how long a call waits.
 
     """
@@ -46,6 +47,7 @@ class Holding:
         *,
         open_source: OpenSource,
         locks: VolumeLocks,
+        is_mounted: Callable[[str], bool],
         settings: WarmerSettings,
     ) -> None:
         self._store = store
@@ -53,6 +55,7 @@ class Holding:
         self._read_ahead = read_ahead
         self.open_source = open_source
         self._locks = locks
+        self._is_mounted = is_mounted
         self._settings = settings
 
     # with the volume's lock
@@ -149,7 +152,7 @@ class Holding:
             return
         with self._locks.of(volume_id):
             hold = self._store.holds.get(volume_id)
-            if hold is not None and not hold.targets:
+            if hold is not None and not any(map(self._is_mounted, hold.targets)):  # a reboot leaves targets unmounted
                 self.drop(volume_id)
 
     def collect(self, volume_id: str, is_live: Callable[[Hold], bool]) -> bool:

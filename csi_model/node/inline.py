@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 
 from csi_model.core import capability
-from csi_model.core.allow import Allowed, covers
-from csi_model.core.fields import Auth, parse_fields
+from csi_model.core.allow import Allowed, check_sources, covers
+from csi_model.core.fields import Auth
 from csi_model.core.globs import Selection
 from csi_model.core.manifest import Manifest
-from csi_model.core.volume import REVISION_KEY, SCHEMA_KEY, VolumeSpec, check_revision, revision_of
+from csi_model.core.volume import VolumeSpec, check_revision, revision_of
 from csi_model.errors import InProgress, InvalidArgument, VolumeExists
 from csi_model.node.holding import Holding
 from csi_model.node.locks import VolumeLocks
@@ -28,7 +29,13 @@ from csi_model.node.telling import Telling
 from csi_model.store.holds import Hold
 from csi_model.store.store import Store
 
-_SOURCE = "volumeAttributes.source"
+
+@dataclass(eq=False, slots=True)
+class _Listing:
+    """A source that is being listed for a volume by one call, while others wait for it."""
+
+    ended: threading.Event = field(default_factory=threading.Event)
+    given_up: bool = False
 
 
 class Inline:
@@ -42,6 +49,9 @@ class Inline:
         allowed: what pods may name.
         ambient_allow: globs of references that pods may read with the driver's own rights.
         telling: counts the calls that find their copy here.
+
+    Raises:
+        InvalidArgument: a glob of ``ambient_allow`` is malformed.
 
     """
 
@@ -61,10 +71,11 @@ class Inline:
         self._publishing = publishing
         self._locks = locks
         self._allowed = allowed
+        check_sources(ambient_allow, "ambient_allow")
         self._ambient_allow = ambient_allow
         self._telling = telling
         self._guard = threading.Lock()
-        self._resolving: dict[str, threading.Event] = {}
+        self._listings: dict[str, _Listing] = {}
 
     def publish(self, request: PublishRequest, *, timeout: float) -> None:
         """Bring the model that a pod names and show it at the target.
@@ -85,7 +96,8 @@ class Inline:
         began = time.monotonic()
         deadline = began + timeout
         capability.check(request.capability)
-        spec = _spec(request.context)
+        spec = VolumeSpec.from_attributes(request.context)
+        revision_of(request.context)  # refuses what is none before anybody is asked
         if self._is_published(request, spec):
             return
         try:
@@ -99,9 +111,15 @@ class Inline:
             raise
 
     def forget(self, volume_id: str) -> None:
-        """Note that a volume isn't wanted any more: a listing that still runs for it ends in nothing."""
+        """Note that a volume isn't wanted any more: a listing that still runs for it ends in nothing.
+
+        So do the calls that wait for it: their caller may be gone, and what they would hold, nobody would release.
+        """
         with self._guard:
-            self._resolving.pop(volume_id, None)
+            listing = self._listings.pop(volume_id, None)
+            if listing is not None:
+                listing.given_up = True
+                listing.ended.set()
 
     def _check_allowed(self, spec: VolumeSpec) -> None:
         self._allowed.check(spec, "volumeAttributes.source")
@@ -133,30 +151,29 @@ class Inline:
                 with closing(self._holding.open_source(spec, request.secrets)) as source:
                     source.prove(manifest)
                 return hold, manifest
-            mine = threading.Event()
+            mine = _Listing()
             with self._guard:
-                turn = self._resolving.setdefault(request.volume_id, mine)
-            if turn is mine:
+                listing = self._listings.setdefault(request.volume_id, mine)
+            if listing is mine:
                 return self._resolve(request, spec, mine)
-            if not turn.wait(max(0.0, deadline - time.monotonic())):
+            if not listing.ended.wait(max(0.0, deadline - time.monotonic())):
                 raise InProgress(f"{spec.source} is still being listed")
+            _check_wanted(request.volume_id, listing)
 
-    def _resolve(self, request: PublishRequest, spec: VolumeSpec, turn: threading.Event) -> tuple[Hold, Manifest]:
+    def _resolve(self, request: PublishRequest, spec: VolumeSpec, listing: _Listing) -> tuple[Hold, Manifest]:
         volume_id = request.volume_id
         try:
             with closing(self._holding.open_source(spec, request.secrets)) as source:
                 manifest = source.resolve(spec.source, Selection(spec.include, spec.exclude))
             check_revision(request.context, manifest)
             with self._locks.of(volume_id):
-                with self._guard:
-                    if self._resolving.get(volume_id) is not turn:
-                        raise InProgress(f"volume {volume_id} was given up while its source was being listed")
+                _check_wanted(volume_id, listing)
                 return self._new_hold(request, spec, manifest), manifest
         finally:
             with self._guard:
-                if self._resolving.get(volume_id) is turn:
-                    del self._resolving[volume_id]
-            turn.set()
+                if self._listings.get(volume_id) is listing:
+                    del self._listings[volume_id]
+            listing.ended.set()
 
     def _new_hold(self, request: PublishRequest, spec: VolumeSpec, manifest: Manifest) -> Hold:
         self._store.save_manifest(manifest)
@@ -188,11 +205,9 @@ class Inline:
         return True
 
 
-def _spec(context: Mapping[str, str]) -> VolumeSpec:
-    own = {k: v for k, v in context.items() if "/" not in k and k not in (SCHEMA_KEY, REVISION_KEY)}
-    parse_fields(own, where="volumeAttributes")  # people write them by hand: a misspelt one has to be told
-    revision_of(context)
-    return VolumeSpec.from_context(context)
+def _check_wanted(volume_id: str, listing: _Listing) -> None:
+    if listing.given_up:
+        raise InProgress(f"volume {volume_id} was given up while its source was being listed")
 
 
 def _check_same(hold: Hold, request: PublishRequest, spec: VolumeSpec) -> None:

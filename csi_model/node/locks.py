@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from csi_model.errors import InProgress
 
-_PATIENCE = 5.0  # seconds: every step under a volume's lock is short, a longer wait means a stuck disk or kernel
+_PATIENCE = 5.0  # seconds: steps under a volume's lock are short; more means a stuck disk or kernel, or a slow registry
 
 
 class VolumeLocks:

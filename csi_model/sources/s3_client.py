@@ -38,8 +38,9 @@ _ISOLATED = {  # of botocore's session variables: (name in the config file, envi
 }
 _SECRETS_HINT = (
     "auth is 'secret', so the CSI secrets want {missing}: put accessKeyId and secretAccessKey into a Secret and name "
-    "it in the StorageClass (csi.storage.k8s.io/provisioner-secret-name and node-stage-secret-name), or set auth to "
-    "ambient or anonymous"
+    "it in the StorageClass (csi.storage.k8s.io/provisioner-secret-name and node-stage-secret-name), as "
+    "nodeStageSecretRef of a PersistentVolume or nodePublishSecretRef of a pod's own volume, or set auth to ambient or "
+    "anonymous"
 )
 _session_lock = threading.Lock()  # botocore's sessions and loaders may be used by one thread at a time
 

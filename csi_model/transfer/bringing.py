@@ -175,7 +175,7 @@ class Bringing:
     @contextmanager
     def _fetch(self, reader: Reader, start: int, views: Sequence[memoryview]) -> Iterator[Iterator[memoryview]]:
         """Fetch blocks under the eyes of the meter, the tuner, the pace and the watch for stragglers."""
-        flight = Flight(time.monotonic())
+        flight = Flight(time.monotonic(), max(map(len, views)))
         with self._lock:
             self._flights.add(flight)
         try:

@@ -22,6 +22,7 @@ class Flight:
 
     Args:
         now: seconds, monotonic.
+        block: bytes that are counted at a time, at most: so many may have come that nobody knows of yet.
 
     Attributes:
         abort: cuts its connection.
@@ -29,9 +30,10 @@ class Flight:
 
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, block: int) -> None:
         self.abort = Abort()
         self.cuts = 0
+        self._block = block
         self._bytes = 0
         self._since = now
 
@@ -42,6 +44,10 @@ class Flight:
     def rate(self, now: float) -> float:
         """Return bytes per second since the window began."""
         return self._bytes / max(now - self._since, 1e-6)
+
+    def rate_at_most(self, now: float) -> float:
+        """Return the bytes per second if all of the block that is on its way were here."""
+        return (self._bytes + self._block) / max(now - self._since, 1e-6)
 
     def window_over(self, now: float) -> bool:
         """Tell whether it is time to measure."""
@@ -71,12 +77,14 @@ class Stragglers:
 
         """
         measured = [(flight, flight.rate(now)) for flight in flights if flight.window_over(now)]
-        for flight, rate in measured:
-            flight.begin_window(now)
-            self._rates.append(rate)
+        self._rates.extend(rate for _, rate in measured)
         rates = list(self._rates)
         usual = median(rates) if len(rates) >= _ENOUGH else 0.0
-        slow = [flight for flight, rate in measured if rate * _PART < usual and flight.cuts < _CUTS]
+        suspects = [flight for flight, rate in measured if rate * _PART < usual and flight.cuts < _CUTS]
+        slow = [flight for flight in suspects if flight.rate_at_most(now) * _PART < usual]
+        for flight, _ in measured:
+            if flight in slow or flight not in suspects:  # a suspect's window grows until it is clear what it is
+                flight.begin_window(now)
         for flight in slow:
             flight.cuts += 1
         return slow

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csi_model.core import capability
+from csi_model.core.allow import covers
 from csi_model.core.capability import Capability
 from csi_model.core.fields import Auth
-from csi_model.core.globs import Selection, check_glob
 from csi_model.core.manifest import Manifest
 from csi_model.core.units import bytes_text
 from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec, check_name, volume_id_of
@@ -96,20 +96,6 @@ class VolumeRequest:
         return ""
 
 
-def check_allow_list(globs: Sequence[str]) -> None:
-    """Check the administrator's globs of references that ``auth: ambient`` may read.
-
-    Raises:
-        InvalidArgument: one of them is malformed.
-
-    """
-    for glob in globs:
-        try:
-            check_glob(glob)
-        except ValueError as error:
-            raise InvalidArgument("ambient_allow", str(error)) from error
-
-
 def check_ambient(spec: VolumeSpec, allowed: Sequence[str]) -> None:
     """Refuse the driver's own rights for what a claim's own words name, unless the administrator allowed it.
 
@@ -119,7 +105,7 @@ def check_ambient(spec: VolumeSpec, allowed: Sequence[str]) -> None:
     """
     if spec.auth != Auth.AMBIENT or not spec.from_claim:
         return
-    if not allowed or not Selection(include=allowed).admits(str(spec.source)):
+    if not covers(allowed, spec):
         raise InvalidArgument(
             "parameters.auth",
             f"is ambient, and the claim's own words made {spec.source}: whoever makes a claim could read all that the "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from csi_model.core import capability
+from csi_model.core.allow import check_sources
 from csi_model.core.capability import Capability
 from csi_model.core.fields import FIELDS
 from csi_model.core.globs import Selection
@@ -22,7 +23,7 @@ from csi_model.errors import (
 )
 from csi_model.sources.base import Source
 from csi_model.volumes.registry import VolumeRegistry
-from csi_model.volumes.request import VolumeRequest, check_allow_list, check_ambient
+from csi_model.volumes.request import VolumeRequest, check_ambient
 from csi_model.volumes.resolutions import Resolutions
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Volumes:
     """
 
     def __init__(self, registry: VolumeRegistry, open_source: OpenSource, *, ambient_allow: Sequence[str] = ()) -> None:
-        check_allow_list(ambient_allow)
+        check_sources(ambient_allow, "ambient_allow")
         self._registry = registry
         self._open_source = open_source
         self._ambient_allow = tuple(ambient_allow)

@@ -2,6 +2,7 @@ import base64
 
 from csi_model.cluster.adopting import Adopting
 from csi_model.cluster.model_volume import name_of
+from csi_model.cluster.persistent_volumes import Known, trim
 from csi_model.core.volume import Claim, volume_id_of
 from tests.cluster.adopter import MANIFEST, NOWHERE, SECRET, TEAM, names, said, settled, wait
 from tests.cluster.pvs import CLAIM, PATH, RECORDS, pv
@@ -80,6 +81,25 @@ def test_a_volume_made_anew_with_another_handle_gets_another_record(server, adop
         server.delete(f"{PATH}/pv-1")
         server.create(PATH, pv(handle="two"))
     wait(server, lambda: names(server) == [name_of("two")])
+
+
+def test_a_volume_made_anew_under_its_name_while_nobody_looked_gets_a_new_record(server, adopting, registry):
+    registry.put(record("pv-1"), persistent_volume="pv-1", uid="of-the-first")
+    server.create(PATH, pv(context={"source": "s3://models/other", "auth": "anonymous"}, claim=CLAIM))
+    adopting.start()
+    wait(server, lambda: [i["spec"]["source"] for i in server.all(RECORDS)] == ["s3://models/other"])
+    settled(adopting)
+    assert said(server, TEAM) == ""
+
+
+def test_a_record_that_goes_while_its_claim_is_written_is_no_matter(server, adopting, registry):
+    registry.put(record("pv-1"), persistent_volume="pv-1")
+    server.create(PATH, pv(claim=CLAIM))
+    adopting._seen.volumes.replaced({("", "pv-1"): trim(server.all(PATH)[0])})
+    adopting._seen.records.replaced({("", name_of("pv-1")): Known("pv-1", "pv-1")})
+    registry.delete("pv-1")
+    adopting._settle("pv-1")
+    assert adopting._claims == {}
 
 
 def test_a_volume_that_is_bound_later_says_so_in_its_record(server, adopting, registry):

@@ -20,6 +20,7 @@ from tests.fakes.apiserver_objects import Refused
             "endpoint",
         ),
         (pv(context={"sauce": "s3://models/x"}), "source"),
+        (pv(context={"source": "s3://models/x", "auth": "anonymous", "inclde": "*.json"}), "did you mean 'include'"),
         (pv(context={}), "source"),
         (pv(accessModes=["ReadWriteMany"]), "use ReadOnlyMany"),
         (pv(context=SECRET), "nodeStageSecretRef"),
@@ -162,6 +163,17 @@ def test_it_stops_before_the_api_has_answered(server, adopting):
     assert not any(worker.is_alive() for worker in adopting._workers)
 
 
+def test_what_is_resolved_after_the_end_is_thrown_away(server, adopting, resolver):
+    resolver.gate.clear()
+    server.create(PATH, pv())
+    adopting.start()
+    assert resolver.arrived.acquire(timeout=10)
+    adopting.stop(0)
+    resolver.gate.set()
+    adopting.stop(30)
+    assert names(server) == []
+
+
 def test_a_volume_that_is_made_anew_while_it_is_resolved_gets_what_it_names_now(server, adopting, resolver, registry):
     resolver.gate.clear()
     server.create(PATH, pv())
@@ -196,3 +208,12 @@ def test_a_claim_is_written_down_once_and_forgotten_with_its_volume(server, adop
     wait(server, lambda: not names(server))
     settled(adopting)
     assert adopting._claims == {}
+
+
+@pytest.mark.parametrize("made_from", ["../namespaces/a/secrets/b", "pv?x=y", "", "A"])
+def test_a_record_that_says_it_was_made_from_no_name_is_asked_nobody_for(server, adopting, registry, made_from):
+    registry.put(record("h"), persistent_volume=made_from)
+    adopting.start()
+    settled(adopting)
+    assert names(server) == [name_of("h")]
+    assert not [path for verb, path in server.requests if verb == "get"]

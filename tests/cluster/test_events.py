@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from csi_model.cluster.events import Events, Subject
+from csi_model.core.templates import OBJECT_NAME
 from csi_model.core.volume import Claim
 
 CLAIM = Claim("team", "qwen", "uid-1")
@@ -146,8 +147,17 @@ def test_what_waits_is_dropped_with_it_and_the_next_outage_is_said_again(server,
         assert CLAIM.name in {event["involvedObject"]["name"] for event in server.all(PATH)}
 
 
-def test_an_event_that_the_api_refuses_does_not_cost_the_others(server, events):
-    server.failures = [422]
+def test_a_name_that_is_cut_is_still_a_name(server, events):
+    events.say(Claim("team", "x" * 198 + "-.-" + "y" * 9, None), warning=False, reason="X", message="y")
+    said(events)
+    (event,) = server.all(PATH)
+    assert OBJECT_NAME.match(event["metadata"]["name"])
+    assert "-." not in event["metadata"]["name"]
+
+
+@pytest.mark.parametrize("failure", [422, 403])
+def test_an_event_that_the_api_refuses_does_not_cost_the_others(server, events, failure):
+    server.failures = [failure]
     with server.objects.changed:
         events.say(Claim("team", "odd", None), warning=False, reason="X", message="y")
         events.say(CLAIM, warning=False, reason="X", message="y")

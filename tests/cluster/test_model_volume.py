@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_model.cluster import model_volume
-from csi_model.cluster.model_volume import HANDLE, PERSISTENT_VOLUME, parse, render, volume_id_in
+from csi_model.cluster.model_volume import HANDLE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_UID, parse, render, volume_id_in
 from csi_model.core.manifest import Entry, Manifest
 from csi_model.core.volume import Claim, volume_id_of
 from csi_model.errors import CapacityExceeded, StoreUnusable
@@ -80,7 +80,8 @@ def test_metadata_that_lies_is_nobodys(metadata):
 
 
 def test_it_says_from_which_persistent_volume_it_was_made():
-    assert render(record(), persistent_volume="pv")["metadata"]["annotations"][PERSISTENT_VOLUME] == "pv"
+    annotations = render(record(), persistent_volume="pv", uid="u")["metadata"]["annotations"]
+    assert (annotations[PERSISTENT_VOLUME], annotations[PERSISTENT_VOLUME_UID]) == ("pv", "u")
 
 
 def test_a_manifest_that_is_too_large_is_refused_before_it_is_sent():

@@ -50,6 +50,22 @@ def test_what_a_provisioner_made_is_not_static():
     assert not trim(pv(provisioned=True)).static
 
 
+def test_what_only_says_that_a_provisioner_made_it_is_static():
+    item = pv(provisioned=True)
+    item["metadata"]["annotations"]["pv.kubernetes.io/provisioned-by"] = "ebs.csi.aws.com"
+    assert trim(item).static
+    item = pv(provisioned=True)
+    del item["spec"]["csi"]["volumeAttributes"]["revision"]
+    assert trim(item).static
+
+
+def test_what_others_add_to_the_context_does_not_count():
+    identity = "storage.kubernetes.io/csiProvisionerIdentity"
+    context = {"source": "s3://models/x", "include": ",".join(["*" * 200] * 20), identity: "x" * 200}
+    assert identity not in trim(pv(context=context)).context
+    assert trim(pv(context=context)).problem == ""
+
+
 @pytest.mark.parametrize("phase", ["Pending", "Available", "Bound", ""])
 def test_a_volume_that_can_be_mounted_is_wanted(phase):
     assert trim(pv(phase=phase)).wanted
@@ -169,6 +185,8 @@ def test_what_a_volume_needs(volume, known, action):
         (OWN, GONE, False),
         (OWN, replace(GONE, released=True), False),
         (OWN, replace(STATIC, handle="other"), True),
+        (replace(OWN, uid="u"), replace(STATIC, uid="u"), False),
+        (replace(OWN, uid="u"), replace(STATIC, uid="v"), True),
         (OWN, MADE, False),
         (OWN, replace(MADE, wanted=False), False),
         (OWN, replace(MADE, wanted=False, released=True), True),

@@ -18,7 +18,7 @@ _PATH = re.compile(
     r"(?P<group>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<ns>[^/]+))?/(?P<resource>[a-z]+)"
     r"(?:/(?P<name>[^/]+)(?:/(?P<sub>status))?)?$"
 )
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
 class ApiServer:
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (verb, match["resource"]) in api.denied:
             raise Refused(403, "Forbidden", f'User "sa" cannot {verb} resource "{match["resource"]}"')
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _verb(self, match):
         if self.command != "GET":
@@ -199,7 +199,6 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(201, self._shown(objects.create(*at, body)))
         action = {
             "GET": lambda: objects.get(*at, match["name"]),
-            "PUT": lambda: objects.replace(*at, match["name"], body, subresource=match["sub"] or ""),
             "PATCH": lambda: objects.patch(*at, match["name"], body, subresource=match["sub"] or ""),
             "DELETE": lambda: objects.delete(*at, match["name"]),
         }[self.command]

@@ -63,21 +63,6 @@ class Objects:
                 item.pop("status", None)
             return self._keep("ADDED", resource, namespace, item)
 
-    def replace(self, resource, namespace, name, item, *, subresource=""):
-        with self.changed:
-            there = self.get(resource, namespace, name)
-            wanted = item["metadata"].get("resourceVersion")
-            if wanted and wanted != there["metadata"]["resourceVersion"]:
-                raise Refused(409, "Conflict", f'"{name}": the object has been modified')
-            new = copy.deepcopy(item)
-            new["metadata"] |= {"uid": there["metadata"]["uid"], "creationTimestamp": CREATED}
-            if subresource:
-                new = {**there, "status": new.get("status")}
-            elif resource.split("|")[1] in STATUS_SUBRESOURCE:
-                new = {**new, "status": there.get("status")}
-                new = new if new["status"] is not None else {k: v for k, v in new.items() if k != "status"}
-            return self._keep_if_other(resource, namespace, there, new)
-
     def patch(self, resource, namespace, name, change, *, subresource=""):
         with self.changed:
             there = self.get(resource, namespace, name)

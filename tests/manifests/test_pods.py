@@ -60,6 +60,11 @@ def test_agents_run_on_tainted_nodes_too():
     assert pods()["csi-model-node"]["tolerations"] == [{"operator": "Exists"}]
 
 
+def test_controllers_that_do_not_work_hold_up_no_drain():
+    budget = one("PodDisruptionBudget", "csi-model-controller")["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
 def test_every_mount_has_its_volume():
     for name, pod in pods().items():
         mounts = {it["name"] for container in pod["containers"] for it in container["volumeMounts"]}

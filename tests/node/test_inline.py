@@ -13,6 +13,7 @@ from csi_model.errors import (
     SourceUnavailable,
     VolumeNotFound,
 )
+from tests.fakes.mounts import FakeMounts
 from tests.node.node import WEIGHTS
 from tests.node.warming import PATIENCE
 from tests.transfer.bringing import begin
@@ -139,6 +140,34 @@ def test_unpublishing_during_the_listing_leaves_nothing_behind(node):
     assert (held(node), node.mounts.table()) == (None, {})
 
 
+class Awaited(threading.Event):
+    """Tells that somebody waits for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout=None):
+        self.reached.set()
+        return super().wait(timeout)
+
+
+def test_unpublishing_during_the_listing_also_ends_the_calls_that_wait_for_it(node):
+    listing = SlowListing(node)
+    first = begin(node.publish_inline)
+    assert listing.begun.wait(PATIENCE)
+    node.agent._inline._listings["csi-1"].ended = ended = Awaited()
+    second = begin(node.publish_inline)
+    assert ended.reached.wait(PATIENCE)
+    node.unpublish_inline()
+    with pytest.raises(InProgress, match="given up"):
+        second.result(PATIENCE)
+    listing.go_on.set()
+    with pytest.raises(InProgress, match="given up"):
+        first.result(PATIENCE)
+    assert (node.source.resolves, held(node), node.mounts.table()) == (1, None, {})
+
+
 # whose rights
 
 
@@ -256,3 +285,15 @@ def test_a_revision_that_is_not_the_sources_is_refused_with_both(node):
     assert "0" * 64 in str(refused.value)
     assert node.create().manifest.digest in str(refused.value)
     assert held(node) is None
+
+
+def test_a_model_that_has_changed_since_a_reboot_too(node):
+    node.publish_inline()
+    node.mounts = FakeMounts()
+    node.restart()
+    node.source.files["qwen/config.json"] = b"{...}"
+    with pytest.raises(SourceChanged):
+        node.publish_inline()
+    assert held(node) is None
+    target = node.publish_inline()
+    assert (node.mounts.table()[target].root / "config.json").read_bytes() == b"{...}"

@@ -13,6 +13,7 @@ from csi_model.errors import (
     UnsupportedCapability,
     VolumeExists,
 )
+from csi_model.node.inline import Inline
 from tests.node.node import EVERYTHING, OWN, WEIGHTS, Node
 from tests.node.warming import PATIENCE
 
@@ -55,6 +56,13 @@ def test_the_drivers_own_rights_are_for_what_an_administrator_listed(tmp_path, s
     node = Node(tmp_path, inline=EVERYTHING, ambient_allow=("s3://models/qwen",))
     node.publish_inline(auth="ambient")
     node.close()
+
+
+def test_a_list_that_would_cover_any_bucket_is_refused_at_the_start(node):
+    with pytest.raises(InvalidArgument, match="ambient_allow"):
+        Inline(
+            node.store, None, None, locks=None, allowed=EVERYTHING, ambient_allow=("models/*",), telling=None
+        )  # fmt: skip
 
 
 def test_a_missing_model_is_not_found_and_leaves_nothing(node):

@@ -15,16 +15,20 @@ def window(monkeypatch):
 class Sky:
     """Flights with a rate each, and a clock."""
 
-    def __init__(self, *rates):
+    def __init__(self, *rates, block=MB):
         self.now = 100.0
-        self.rates = {Flight(self.now): rate for rate in rates}
+        self.block = block
+        self.rates = {Flight(self.now, block): rate for rate in rates}
+        self.brought = dict.fromkeys(self.rates, 0)
         self.found = Stragglers()
 
     def fly(self, seconds=WINDOW):
         """Let time pass; returns the rates of the flights that are to be cut."""
         self.now += seconds
         for flight, rate in self.rates.items():
-            flight.received(int(rate * seconds))
+            self.brought[flight] += int(rate * seconds)
+            flight.received(self.brought[flight] // self.block * self.block)
+            self.brought[flight] %= self.block
         return [self.rates[flight] for flight in self.found.find(self.rates, self.now)]
 
     def land(self):
@@ -54,6 +58,18 @@ def test_usual_differences_are_none():
 
 def test_a_link_that_is_slow_for_all_has_no_stragglers():
     assert Sky(*[1000] * 8).fly() == []
+
+
+def test_blocks_that_take_longer_than_a_window_make_no_stragglers():
+    sky = Sky(*[MB // 3] * 4)
+    for flight, there_already in zip(sky.rates, (0, MB // 4, MB // 2, MB // 4 * 3), strict=True):
+        sky.brought[flight] = there_already
+    assert [sky.fly() for _ in range(50)] == [[]] * 50
+
+
+def test_on_a_slow_link_a_straggler_is_found_later():
+    sky = Sky(*[MB] * 8, 0)
+    assert [sky.fly() for _ in range(5)] == [[], [], [], [], [0]]
 
 
 def test_a_standstill_of_all_has_no_stragglers():
