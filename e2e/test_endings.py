@@ -13,7 +13,7 @@ from e2e.kube import Kube, Object, claim, namespace, with_claim
 from e2e.object_store import Model, ObjectStore
 from e2e.reports import nonce
 from e2e.slow_way import SlowWay
-from e2e.volumes import reads_exactly, storage_class
+from e2e.volumes import named_after_models, reads_exactly
 
 MIB = 1024 * 1024
 NODE = "node2"
@@ -44,12 +44,8 @@ def way(opened: SlowWay) -> Iterator[SlowWay]:
 @pytest.fixture(scope="module")
 def kube(driver: Driver, object_store: ObjectStore, opened: SlowWay) -> Iterator[Kube]:
     """Yield a namespace; claims of its class are named after their models."""
-    object_store.bucket(NAME)
-    object_store.publish(NAME)
-    driver.kube.apply(storage_class(NAME, f"s3://{NAME}/${{pvc.name}}", endpoint=opened.endpoint))
-    with namespace(driver.kube, f"{NAME}-{nonce()}") as inside:
+    with named_after_models(driver.kube, object_store, NAME, opened.endpoint) as inside:
         yield inside
-    driver.kube.delete("storageclass", NAME)
 
 
 def put(store: ObjectStore, sizes: dict[str, int]) -> Model:

@@ -11,11 +11,11 @@ from e2e import agents
 from e2e import object_store as stores
 from e2e.agents import running_container
 from e2e.driver import Driver
-from e2e.kube import Kube, claim, namespace, with_claim
+from e2e.kube import Kube, claim, with_claim
 from e2e.object_store import Model, ObjectStore
 from e2e.reports import nonce
 from e2e.slow_way import SlowWay
-from e2e.volumes import DRIVER, agent_on, fetched, metric, reads_exactly, storage_class
+from e2e.volumes import DRIVER, agent_on, fetched, metric, named_after_models, reads_exactly
 
 MIB = 1024 * 1024
 NODE = "node3"
@@ -43,12 +43,8 @@ def way(object_store: ObjectStore) -> Iterator[SlowWay]:
 @pytest.fixture(scope="module")
 def kube(driver: Driver, object_store: ObjectStore, way: SlowWay) -> Iterator[Kube]:
     """Yield a namespace; claims of its class are named after their models."""
-    object_store.bucket(NAME)
-    object_store.publish(NAME)
-    driver.kube.apply(storage_class(NAME, f"s3://{NAME}/${{pvc.name}}", endpoint=way.endpoint))
-    with namespace(driver.kube, f"{NAME}-{nonce()}") as inside:
+    with named_after_models(driver.kube, object_store, NAME, way.endpoint) as inside:
         yield inside
-    driver.kube.delete("storageclass", NAME)
 
 
 @dataclass(frozen=True)

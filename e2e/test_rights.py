@@ -12,6 +12,7 @@ import pytest
 from e2e.accounts import Account
 from e2e.driver import NAMESPACE, Driver
 from e2e.kube import Kube, namespace
+from e2e.volumes import model_volume
 from tests.manifests import test_rights as written
 
 FORBIDDEN, OK, CREATED = http.client.FORBIDDEN, http.client.OK, http.client.CREATED
@@ -21,19 +22,12 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 LABEL = {"metadata": {"labels": {"e2e": "was-here"}}}
 VOLUME = "m-" + "e" * 40
-SPEC = {
-    "volumeHandle": VOLUME, "volumeName": "pvc-1", "source": "s3://models/rights", "revision": "a" * 64,
-    "shortRevision": "a" * 12,
-    "bytes": 11, "files": 2, "size": "11 B", "capacityBytes": 11, "context": {"source": "s3://models/rights"},
-    "fromClaim": False, "manifest": "eJwDAAAAAAE=",
-    "capabilities": [{"mode": "MULTI_NODE_READER_ONLY", "block": False, "fsType": "", "mountFlags": []}],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def volume(driver: Driver) -> Iterator[dict[str, Any]]:
     """A ModelVolume that is nobody's."""
-    item = {"apiVersion": "csi-model.io/v1alpha1", "kind": "ModelVolume", "metadata": {"name": VOLUME}, "spec": SPEC}
+    item = model_volume(VOLUME)
     driver.kube.apply(item)
     yield item
     driver.kube.delete("modelvolume", VOLUME)

@@ -1,11 +1,13 @@
 """What a platform engineer declares, as objects: Secrets, StorageClasses, static PersistentVolumes, inline volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from e2e.driver import NAMESPACE as RELEASE_NAMESPACE
-from e2e.kube import Kube, Object
+from e2e.kube import Kube, Object, namespace
 from e2e.object_store import Key, Model, ObjectStore
+from e2e.reports import nonce
 
 DRIVER = "csi-model.io"
 
@@ -72,6 +74,30 @@ def digests_in(kube: Kube, pod: str, path: str = "/model") -> dict[str, str]:
 def reads_exactly(kube: Kube, pod: str, model: Model) -> bool:
     """Tell whether a pod sees the model's files, all of them and nothing else, with the bytes that were put."""
     return digests_in(kube, pod) == dict(model.digests)
+
+
+def model_volume(name: str) -> Object:
+    """Return a ModelVolume that is nobody's, as the controller would write it."""
+    source = "s3://models/qwen"
+    spec = {
+        "volumeHandle": name, "volumeName": "pvc-1", "source": source, "revision": "a" * 64, "shortRevision": "a" * 12,
+        "bytes": 11, "files": 2, "size": "11 B", "capacityBytes": 11, "context": {"source": source},
+        "fromClaim": False, "manifest": "eJwDAAAAAAE=",
+        "capabilities": [{"mode": "MULTI_NODE_READER_ONLY", "block": False, "fsType": "", "mountFlags": []}],
+    }  # fmt: skip
+    head = {"apiVersion": "csi-model.io/v1alpha1", "kind": "ModelVolume", "metadata": {"name": name}}
+    return {**head, "spec": spec}
+
+
+@contextmanager
+def named_after_models(kube: Kube, store: ObjectStore, name: str, endpoint: str) -> Iterator[Kube]:
+    """Yield a namespace with a class `name`, whose claims are named after the models of the bucket `name`."""
+    store.bucket(name)
+    store.publish(name)
+    kube.apply(storage_class(name, f"s3://{name}/${{pvc.name}}", endpoint=endpoint))
+    with namespace(kube, f"{name}-{nonce()}") as inside:
+        yield inside
+    kube.delete("storageclass", name)
 
 
 def agent_on(kube: Kube, node: str) -> Object:

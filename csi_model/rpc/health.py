@@ -7,6 +7,8 @@ does answer. /readyz also wants what kubelet or the cluster has to do with us.
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from http import HTTPStatus
 
 from csi_model.errors import CsiModelError
@@ -33,6 +35,37 @@ def probe(endpoint: str, *, timeout: float = DEADLINE) -> None:
         client.probe(timeout=timeout)
 
 
+class Shared:
+    """A question that is asked once at a time: who comes while it is being asked gets that answer.
+
+    So however many ask for /healthz, kubelet's own request is not behind theirs.
+
+    Args:
+        ask: returns nothing, or raises.
+
+    """
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._asking: Future[None] | None = None
+
+    def __call__(self) -> None:
+        """Ask, or wait for the answer to who asks already; raises what ``ask`` raised."""
+        mine: Future[None] = Future()
+        with self._lock:
+            answer = self._asking = self._asking or mine
+        if answer is mine:
+            try:
+                self._ask()
+                answer.set_result(None)
+            except BaseException as error:  # noqa: BLE001 - it is raised below, in everybody's thread
+                answer.set_exception(error)
+            with self._lock:
+                self._asking = None
+        answer.result()
+
+
 def pages(endpoint: str, metrics: Metrics, *, ready: Sequence[Problem] = ()) -> Pages:
     """Return the three pages.
 
@@ -43,16 +76,17 @@ def pages(endpoint: str, metrics: Metrics, *, ready: Sequence[Problem] = ()) -> 
 
     """
     scrapes = threading.BoundedSemaphore(_SCRAPES)
+    ask = Shared(partial(probe, endpoint))
 
     def healthy() -> Answer:
         try:
-            probe(endpoint)
+            ask()
         except CsiModelError as error:
             return _unavailable(_said(error))
         return Answer(HTTPStatus.OK, b"ok\n")
 
     def is_ready() -> Answer:
-        problems = [problem for problem in (ask() for ask in ready) if problem]
+        problems = [problem for problem in (look() for look in ready) if problem]
         return _unavailable("; ".join(problems)) if problems else healthy()
 
     def scrape() -> Answer:

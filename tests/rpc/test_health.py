@@ -8,7 +8,7 @@ import pytest
 
 from csi_model.errors import StoreUnusable
 from csi_model.rpc.controller import WAITING as CREATING
-from csi_model.rpc.health import pages
+from csi_model.rpc.health import Shared, pages
 from csi_model.rpc.identity import IdentityService
 from csi_model.rpc.metrics import Metrics
 from csi_model.rpc.node import BRIEF
@@ -39,6 +39,49 @@ def test_a_driver_that_says_it_is_unwell_is_not_and_the_reason_is_told(make_driv
     driver = make_driver(identity=IdentityService(unwell))
     status, text = told(pages(f"unix://{driver.socket}", Metrics(node=True))["/healthz"]())
     assert (status, text) == (503, "the driver isn't well: Probe: FAILED_PRECONDITION: the disk is gone\n")
+
+
+class CountedLock:
+    """A lock that knows how often it was taken, so that a test knows who has come by."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.taken = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        self.taken.release()
+
+
+@pytest.mark.parametrize("error", [None, StoreUnusable("the disk is gone")])
+def test_who_asks_while_it_is_being_asked_gets_that_answer(error: Exception | None) -> None:
+    asked, gate, lock, answers = [], threading.Event(), CountedLock(), []
+
+    def ask() -> None:
+        asked.append(1)
+        assert gate.wait(10)
+        if error:
+            raise error
+
+    def come() -> None:
+        try:
+            answers.append(shared())
+        except StoreUnusable as told:
+            answers.append(told)
+
+    shared = Shared(ask)
+    shared._lock = lock
+    threads = [threading.Thread(target=come) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+        assert lock.taken.acquire(timeout=10)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert (asked, answers) == ([1], [error] * 5)
 
 
 def test_a_driver_that_is_gone_is_not_healthy(tmp_path: Path) -> None:
