@@ -1,5 +1,6 @@
 """The whole test run lives in a mount namespace of its own, so that tests can mount and leave nothing behind."""
 
+import hypothesis
 import pytest
 
 from csi_model.errors import MountFailed
@@ -7,6 +8,8 @@ from csi_model.node import namespace
 from csi_model.node.linux_mounts import LinuxMounts
 
 _REFUSED = pytest.StashKey[str]()
+# Everybody's own run tries new examples each time; CI judges a change by the same ones (--hypothesis-profile=ci)
+hypothesis.settings.register_profile("ci", derandomize=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -37,6 +37,8 @@ _MAX_TEXT = 300
 _MAX_WAIT = 86400.0  # seconds; whoever waits has limits of its own
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)\Z")
 _QUERY = re.compile(r"\?[^\s\"']+")
+_TOKEN = re.compile(r"[A-Za-z0-9+=_%-]{40,}")
+"""What a session token or a signature consists of: a server may repeat what it was sent."""
 _GONE = (404, 410)
 _REDIRECTS = range(300, 400)
 _LATER = (407, 408, 425, *range(500, 600))
@@ -87,9 +89,9 @@ def bare(url: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Make a foreign text fit to be shown: one short printable line without URL queries."""
+    """Make a foreign text fit to be shown: one short printable line without URL queries and what may be a token."""
     printable = "".join(char if char.isprintable() else " " for char in text)
-    return _QUERY.sub("", " ".join(printable.split()))[:_MAX_TEXT]
+    return _TOKEN.sub("…", _QUERY.sub("", " ".join(printable.split())))[:_MAX_TEXT]
 
 
 def read_range(
@@ -243,8 +245,9 @@ def _error_page(response: HTTPResponse) -> bytes:
 
 def retry_after(text: str) -> float | None:
     """Read a Retry-After header: seconds, or an HTTP date; None if it says neither."""
-    if text.strip().isdecimal():
-        return min(float(text), _MAX_WAIT)
+    digits = text.strip()  # of more than float() would strip
+    if digits.isdecimal():
+        return min(float(digits), _MAX_WAIT)
     try:
         seconds = (parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds()
     except (ValueError, OverflowError):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csi_model.errors import (
@@ -208,6 +208,7 @@ def test_a_date_to_retry_after_becomes_seconds():
 
 
 @given(st.text())
+@example("0\x1f")
 def test_any_retry_after_is_none_or_a_time_within_a_day(text):
     seconds = retry_after(text)
     assert seconds is None or 0 <= seconds <= 86400
@@ -286,6 +287,13 @@ def test_cleaned_text_is_one_short_printable_line(text):
     cleaned = clean(text)
     assert len(cleaned) <= 300
     assert cleaned.isprintable()
+
+
+def test_cleaned_text_has_no_token_that_a_server_repeats():
+    token = "IQoJb3JpZ2luX2VjEAoaCXVzLWVhc3QtMSJHMEUCIQD" * 4
+    assert (
+        clean(f"the token {token}= is wrong, see https://host/a-b/c") == "the token … is wrong, see https://host/a-b/c"
+    )
 
 
 def test_cleaned_text_has_no_queries():
