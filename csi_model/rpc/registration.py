@@ -189,4 +189,4 @@ def _identity(path: Path) -> tuple[int, int] | None:
         status = path.lstat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_ino, status.st_mtime_ns  # the number of a file that is gone goes to the next

@@ -37,7 +37,7 @@ class KubeletPlugins:
         self.directory = directory
         self.drivers, self.infos, self.refusals = {}, [], []
         self._changed = threading.Condition()
-        self._seen = {}  # path → (inode, name)
+        self._seen = {}  # path → (what file it is, name)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -55,22 +55,22 @@ class KubeletPlugins:
 
     def _watch(self):
         while not self._ending.wait(_GLANCE):
-            there = {path: path.lstat().st_ino for path in self.directory.glob("*.sock") if path.is_socket()}
-            for path in [path for path, (inode, _) in self._seen.items() if there.get(path) != inode]:
+            there = {path: _file(path) for path in self.directory.glob("*.sock") if path.is_socket()}
+            for path in [path for path, (file, _) in self._seen.items() if there.get(path) != file]:
                 with self._changed:
                     self.drivers.pop(self._seen.pop(path)[1], None)
                     self._changed.notify_all()
-            for path, inode in there.items():
-                if path not in self._seen:
-                    self._register(path, inode)
+            for path, file in there.items():
+                if file is not None and path not in self._seen:
+                    self._register(path, file)
 
-    def _register(self, path, inode):
+    def _register(self, path, file):
         try:
             with _channel(path) as channel:
                 info = RegistrationStub(channel).GetInfo(pb.InfoRequest(), timeout=TIMEOUT)
         except grpc.RpcError:
             return  # kubelet tries again
-        self._seen[path] = inode, info.name
+        self._seen[path] = file, info.name
         error, node_id = "", None
         if self.refusals:
             error = self.refusals.pop(0)
@@ -88,6 +88,15 @@ class KubeletPlugins:
             if not error:
                 self.drivers[info.name] = node_id
             self._changed.notify_all()
+
+
+def _file(path):
+    """Tell which file it is: the number of one that is gone goes to the next, so when it was made counts, too."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _node_id(endpoint):
