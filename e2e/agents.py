@@ -6,7 +6,7 @@ from typing import Any
 from e2e.cluster import programs
 from e2e.driver import NAMESPACE as RELEASE_NAMESPACE
 from e2e.kube import Kube, Object
-from e2e.volumes import agent_on
+from e2e.volumes import agent_name, agent_on
 
 CLEANED_UP = 150.0  # seconds; kubelet unstages when its NodeStage call ends, which takes two minutes at most
 
@@ -15,7 +15,7 @@ def status(kube: Kube, node: str) -> Object:
     """Return what `csi-model status --json` says in the agent's pod of a node, once that can be asked."""
 
     def look() -> Object | None:
-        agent = agent_on(kube, node)["metadata"]["name"]
+        agent = agent_name(kube, node)
         said = kube.inside(RELEASE_NAMESPACE).execute(agent, "csi-model", "status", "--json", check=False)
         return json.loads(said) if said else None
 
@@ -75,5 +75,5 @@ def running_container(pod: Object | None) -> str:
 
 def evict_unused(kube: Kube, node: str) -> None:
     """Let a node evict what nothing holds."""
-    agent = agent_on(kube, node)["metadata"]["name"]
+    agent = agent_name(kube, node)
     kube.inside(RELEASE_NAMESPACE).execute(agent, "csi-model", "evict", "unused", "--yes")

@@ -66,16 +66,6 @@ class Driver:
             "pods", selector=f"{selector},app.kubernetes.io/component={component}" if component else selector
         )
 
-    def agent(self, node: str) -> str:
-        """Return the name of the node agent's pod on a node."""
-        return next(
-            str(pod["metadata"]["name"]) for pod in self.pods("node") if pod["spec"].get("nodeName") == node
-        )  # fmt: skip
-
-    def logs(self, node: str) -> str:
-        """Return what the agent of a node has logged."""
-        return self.kube.logs(self.agent(node))
-
     @staticmethod
     def _fingerprint(image: str) -> str:
         files = [VALUES, *sorted(path for path in CHART.rglob("*") if path.is_file())]

@@ -13,7 +13,7 @@ from e2e import reports
 from e2e.driver import Driver
 from e2e.kube import Kube, Object, claim, namespace, with_claim
 from e2e.object_store import Model, ObjectStore
-from e2e.volumes import agent_on, fetched, metric, storage_class
+from e2e.volumes import agent_name, agent_on, fetched, metric, storage_class
 
 NODE = "node3"
 PORT = 9808
@@ -75,7 +75,7 @@ def test_model_volumes_are_listed_for_people(staged: Kube, model: Model) -> None
 def test_status_tells_what_a_node_holds(driver: Driver, staged: Kube, model: Model) -> None:
     said = driver.kube.kubectl("exec", "ds/csi-model-node", "--", "csi-model", "status")
     assert "/var/lib/csi-model/store" in said
-    assert model.source in driver.kube.execute(driver.agent(NODE), "csi-model", "status")
+    assert model.source in driver.kube.execute(agent_name(driver.kube, NODE), "csi-model", "status")
 
 
 def test_a_nodes_name_is_its_topology(driver: Driver) -> None:

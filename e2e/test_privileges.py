@@ -8,7 +8,7 @@ from csi_model.node.privileges import CAPABILITIES, NEEDED
 from e2e.driver import Driver
 from e2e.kube import Kube, claim, namespace, with_claim
 from e2e.object_store import Key, ObjectStore
-from e2e.volumes import secret, storage_class
+from e2e.volumes import agent_name, secret, storage_class
 
 NODE = "node2"
 STORE = "/var/lib/csi-model"
@@ -17,7 +17,7 @@ BUCKET = "privileges"
 
 def test_an_agents_processes_have_the_one_capability_that_is_listed(driver: Driver) -> None:
     listed = sum(1 << CAPABILITIES[name] for name in NEEDED)
-    for status in statuses(driver, driver.agent("node1")):
+    for status in statuses(driver, agent_name(driver.kube, "node1")):
         assert [int(status[f"Cap{which}"], 16) for which in ("Eff", "Prm", "Bnd")] == [listed] * 3
         assert [int(status[f"Cap{which}"], 16) for which in ("Inh", "Amb")] == [0, 0]
         assert status["NoNewPrivs"] == "1"
@@ -33,7 +33,7 @@ def test_the_controllers_processes_are_nobody_and_have_no_capability(driver: Dri
 
 @pytest.mark.parametrize("part", ["node", "controller"])
 def test_a_root_file_system_cannot_be_written(driver: Driver, part: str) -> None:
-    pod = driver.agent("node1") if part == "node" else controller_pod(driver)
+    pod = agent_name(driver.kube, "node1") if part == "node" else controller_pod(driver)
     said = driver.kube.execute(pod, "sh", "-c", "touch /new 2>&1; true", container="csi-model")
     assert "Read-only file system" in said
 
@@ -85,7 +85,7 @@ def test_no_key_is_in_a_log_or_an_object(driver: Driver, staged: tuple[Kube, Key
     for kind in ("modelvolumes", "persistentvolumes", "persistentvolumeclaims", "events"):
         told[kind] = kube.kubectl("get", kind, "--all-namespaces", "-o", "yaml")
     assert f"s3://{BUCKET}/model" in told["modelvolumes"] + told["events"]
-    assert f"s3://{BUCKET}/model" in told[driver.agent(NODE)]
+    assert f"s3://{BUCKET}/model" in told[agent_name(driver.kube, NODE)]
     assert [name for name, text in told.items() if key.secret in text or "privileges-reader-wrong-key" in text] == []
 
 

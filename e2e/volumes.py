@@ -113,9 +113,14 @@ def agent_on(kube: Kube, node: str) -> Object:
     return release.wait_for(look, 60, f"an agent is ready on {node}")
 
 
+def agent_name(kube: Kube, node: str) -> str:
+    """Return the name of the node agent's pod on a node, once it is ready."""
+    return str(agent_on(kube, node)["metadata"]["name"])
+
+
 def metric(kube: Kube, node: str, name: str) -> float:
     """Return the sum over a metric's samples at a node's agent."""
-    agent = agent_on(kube, node)["metadata"]["name"]
+    agent = agent_name(kube, node)
     said = kube.kubectl(
         "get", "--raw", f"/api/v1/namespaces/{RELEASE_NAMESPACE}/pods/{agent}:9808/proxy/metrics", timeout=20
     )

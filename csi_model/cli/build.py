@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from csi_model import DRIVER_NAME
 from csi_model.cli.build_cluster import Cluster, ClusterEvents, ClusterRegistry
 from csi_model.cli.build_controller import ControllerPart
 from csi_model.cli.build_node import NodePart
@@ -12,7 +13,7 @@ from csi_model.cli.cores import usable_cores
 from csi_model.cli.plan import Plan
 from csi_model.cluster.lookup import lookup_in
 from csi_model.rpc.health import pages, probe
-from csi_model.rpc.identity import DRIVER_NAME, IdentityService
+from csi_model.rpc.identity import IdentityService
 from csi_model.rpc.metrics import Metrics
 from csi_model.rpc.registration import Registration
 from csi_model.rpc.server import Server, build_server

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from csi_model import DRIVER_NAME
 from csi_model.cli.build_cluster import Cluster
 from csi_model.cli.plan import Plan
 from csi_model.cluster.adopting import Adopting
 from csi_model.cluster.events import Events
 from csi_model.rpc.controller import ControllerService
-from csi_model.rpc.identity import DRIVER_NAME
 from csi_model.volumes.registry import VolumeRegistry
 from csi_model.volumes.volumes import OpenSource, Volumes
 

@@ -10,6 +10,7 @@ from csi_model.node.keeper import Keeper
 from csi_model.node.linux_mounts import LinuxMounts
 from csi_model.node.staging import Lookup
 from csi_model.node.telling import Observe
+from csi_model.rpc import metrics
 from csi_model.rpc.admin import build_admin_server
 from csi_model.rpc.node import NodeService
 
@@ -60,13 +61,13 @@ class NodePart:
         room = self.agent.store.space.room()
         warmer = self.agent.warmer
         return {
-            "csi_model_store_capacity_bytes": room.total,
-            "csi_model_store_used_bytes": room.used,
-            "csi_model_store_reserved_bytes": room.reserved,
-            "csi_model_warmups_running": len(warmer.all()),
-            "csi_model_fetched_bytes_total": warmer.fetched(),
-            "csi_model_shared_bytes_total": warmer.shared(),
-            "csi_model_evicted_bytes_total": self.agent.store.blobs.evicted_bytes,
+            metrics.CAPACITY.name: room.total,
+            metrics.USED.name: room.used,
+            metrics.RESERVED.name: room.reserved,
+            metrics.WARMUPS.name: len(warmer.all()),
+            metrics.FETCHED.name: warmer.fetched(),
+            metrics.SHARED.name: warmer.shared(),
+            metrics.EVICTED.name: self.agent.store.blobs.evicted_bytes,
         }
 
     def start(self) -> None:

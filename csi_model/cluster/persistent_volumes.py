@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from csi_model import DRIVER_NAME
 from csi_model.core import capability
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.manifest import Manifest
@@ -26,7 +27,6 @@ from csi_model.core.volume import (
 from csi_model.errors import InvalidArgument
 
 Json = dict[str, Any]
-DRIVER = "csi-model.io"
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 _MAX_HANDLE = 128  # bytes; CSI spec, "Size Limits"
 _MAX_TEXT = 1024  # characters of a text that isn't a context: anything longer is none of the names it should be
@@ -175,7 +175,7 @@ def trim(item: Json) -> PersistentVolume | None:
     """Take what matters of a PV from the API; None if it isn't one of this driver's. Never raises."""
     metadata, spec = _map(item.get("metadata")), _map(item.get("spec"))
     csi, name = _map(spec.get("csi")), _name(metadata.get("name"))
-    if csi.get("driver") != DRIVER or not name:
+    if csi.get("driver") != DRIVER_NAME or not name:
         return None
     phase = _text(_map(item.get("status")).get("phase"))
     handle = csi.get("volumeHandle")
@@ -208,7 +208,7 @@ def _is_provisioned(annotations: Json, context: Json) -> bool:
     Whoever makes a PV can write the annotation, and so go round the allow-list; but only who may read the source knows
     the revision, with which the source has to agree.
     """
-    return annotations.get(_PROVISIONED_BY) == DRIVER and REVISION_KEY in context
+    return annotations.get(_PROVISIONED_BY) == DRIVER_NAME and REVISION_KEY in context
 
 
 def _problem(handle: object, context: Mapping[Any, Any]) -> str:

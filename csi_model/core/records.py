@@ -43,13 +43,13 @@ def from_json(document: Mapping[str, Any], manifest: Manifest) -> VolumeRecord:
             raise StoreUnusable(f"it has version {str(document['version'])[:80]!r}, this program knows {VERSION}")
         if document["manifest"] != manifest.digest:
             raise StoreUnusable(f"its manifest is {manifest.digest}, it names {str(document['manifest'])[:80]!r}")
-        context = {_exactly(str, key): _exactly(str, value) for key, value in document["context"].items()}
+        context = {exactly(str, key): exactly(str, value) for key, value in document["context"].items()}
         return VolumeRecord(
-            volume_id=_exactly(str, document["volume_id"]),
-            name=_exactly(str, document["name"]),
-            spec=replace(VolumeSpec.from_context(context), from_claim=_exactly(bool, document["from_claim"])),
-            capabilities=tuple(map(_capability, _exactly(list, document["capabilities"]))),
-            capacity=_exactly(int, document["capacity"]),
+            volume_id=exactly(str, document["volume_id"]),
+            name=exactly(str, document["name"]),
+            spec=replace(VolumeSpec.from_context(context), from_claim=exactly(bool, document["from_claim"])),
+            capabilities=tuple(map(_capability, exactly(list, document["capabilities"]))),
+            capacity=exactly(int, document["capacity"]),
             manifest=manifest,
             claim=_claim(document.get("claim")),
         )
@@ -58,20 +58,21 @@ def from_json(document: Mapping[str, Any], manifest: Manifest) -> VolumeRecord:
 
 
 def _capability(item: dict[str, Any]) -> Capability:
-    mode = AccessMode[_exactly(str, item["mode"])]
-    flags = tuple(_exactly(str, flag) for flag in _exactly(list, item["mount_flags"]))
-    return Capability(mode, _exactly(bool, item["block"]), _exactly(str, item["fs_type"]), flags)
+    mode = AccessMode[exactly(str, item["mode"])]
+    flags = tuple(exactly(str, flag) for flag in exactly(list, item["mount_flags"]))
+    return Capability(mode, exactly(bool, item["block"]), exactly(str, item["fs_type"]), flags)
 
 
 def _claim(item: dict[str, Any] | None) -> Claim | None:
     if item is None:
         return None
     uid = item.get("uid")
-    uid = None if uid is None else _exactly(str, uid)
-    return Claim(_exactly(str, item["namespace"]), _exactly(str, item["name"]), uid)
+    uid = None if uid is None else exactly(str, uid)
+    return Claim(exactly(str, item["namespace"]), exactly(str, item["name"]), uid)
 
 
-def _exactly(kind: type[T], value: Any) -> T:
+def exactly(kind: type[T], value: Any) -> T:
+    """Take a value of JSON for what it has to be, and for nothing alike; raises TypeError."""
     if type(value) is not kind:
         raise TypeError(f"{str(value)[:80]!r} is no {kind.__name__}")
     return value

@@ -126,16 +126,11 @@ class Holding:
 
         Raises:
             InProgress: not there yet, or not wanted any more.
-            SourceError, NodeError: the warm-up failed. If the error is final, the hold is released.
+            SourceError, NodeError: the warm-up failed; :meth:`release_after` is the caller's to call.
 
         """
         volume_id, source = hold.volume_id, VolumeSpec.from_context(hold.context).source
-        try:
-            staged = warmup.wait(volume_id, min(timeout, self._patience(started=started)))
-        except BaseException as error:
-            self.release_after(volume_id, error)
-            raise
-        if not staged:
+        if not warmup.wait(volume_id, min(timeout, self._patience(started=started))):
             raise InProgress(f"staging {source}: {warmup.progress().words()}")
         with self._locks.of(volume_id):
             if self._store.holds.get(volume_id) is None:

@@ -79,7 +79,11 @@ class Staging:
                 self._telling.already(time.monotonic() - began)
                 return
             warmup, started = self._holding.want(hold, manifest or self._manifest(hold), request.secrets)
-        self._holding.wait(hold, warmup, started=started, timeout=timeout)
+        try:
+            self._holding.wait(hold, warmup, started=started, timeout=timeout)
+        except BaseException as error:
+            self._holding.release_after(request.volume_id, error)
+            raise
 
     def _hold(self, request: StageRequest) -> tuple[Hold, Manifest | None]:
         """Return the volume's hold, made now if need be, and its Manifest if that had to be read for it."""

@@ -7,10 +7,9 @@ from typing import Any
 
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from csi_model import __version__
+from csi_model import DRIVER_NAME, __version__
 from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 
-DRIVER_NAME = "csi-model.io"
 _SERVICE = csi_pb2.PluginCapability.Service
 _CAPABILITIES = (_SERVICE.CONTROLLER_SERVICE, _SERVICE.VOLUME_ACCESSIBILITY_CONSTRAINTS)
 """The same on controller and node, as the specification wants it."""

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from csi_model import DRIVER_NAME
 from csi_model.errors import CsiModelError
 from csi_model.rpc.generated import pluginregistration_pb2 as pb
 from csi_model.rpc.generated import pluginregistration_pb2_grpc
-from csi_model.rpc.identity import DRIVER_NAME
+from csi_model.rpc.metrics import REGISTERED
 from csi_model.rpc.server import Server
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Registration:
 
     def figures(self) -> Mapping[str, float]:
         """Return what /metrics shows."""
-        return {"csi_model_registered": float(self.problem() is None)}
+        return {REGISTERED.name: float(self.problem() is None)}
 
     def told(self, *, registered: bool, error: str) -> None:
         """Note what kubelet said.

@@ -10,16 +10,16 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from csi_model.core.capability import AccessMode, Capability
+from csi_model.core.records import exactly
 from csi_model.core.treehash import is_digest
 from csi_model.core.volume import Claim
 from csi_model.store.durable import fsync_directory, write_file
 from csi_model.store.layout import Layout
 
 _VERSION = 1
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,27 +145,27 @@ def _parse(data: bytes) -> Hold:
     if document.pop("version") != _VERSION or not is_digest(document["manifest"]):
         raise ValueError("not a hold of this version")
     targets = {
-        str(path): Target(_capability(item["capability"]), _typed(item["read_only"], bool))
+        str(path): Target(_capability(item["capability"]), exactly(bool, item["read_only"]))
         for path, item in document["targets"].items()
     }
-    context = {str(name): _typed(value, str) for name, value in document["context"].items()}
+    context = {str(name): exactly(str, value) for name, value in document["context"].items()}
     since = float(document["since"])
     if not math.isfinite(since):
         raise ValueError("not a time")
     return Hold(
-        volume_id=_typed(document["volume_id"], str),
+        volume_id=exactly(str, document["volume_id"]),
         manifest=document["manifest"],
-        staging_path=_typed(document["staging_path"], str),
+        staging_path=exactly(str, document["staging_path"]),
         capability=_capability(document["capability"]),
         context=context,
-        bytes=_typed(document["bytes"], int),
-        files=_typed(document["files"], int),
-        pin=_typed(document["pin"], bool),
-        capacity=_typed(document["capacity"], int),
+        bytes=exactly(int, document["bytes"]),
+        files=exactly(int, document["files"]),
+        pin=exactly(bool, document["pin"]),
+        capacity=exactly(int, document["capacity"]),
         since=since,
         targets=targets,
         claim=_claim(document.get("claim")),  # files of the first release lack this one and the next
-        ephemeral=_typed(document.get("ephemeral", False), bool),
+        ephemeral=exactly(bool, document.get("ephemeral", False)),
     )
 
 
@@ -173,13 +173,9 @@ def _claim(item: dict[str, Any] | None) -> Claim | None:
     if item is None:
         return None
     uid = item["uid"]
-    return Claim(_typed(item["namespace"], str), _typed(item["name"], str), None if uid is None else _typed(uid, str))
-
-
-def _typed(value: Any, kind: type[_T]) -> _T:
-    if type(value) is not kind:
-        raise TypeError(f"not {kind.__name__}: {value!r:.40}")
-    return value
+    return Claim(
+        exactly(str, item["namespace"]), exactly(str, item["name"]), None if uid is None else exactly(str, uid)
+    )
 
 
 def _capability(item: dict[str, Any]) -> Capability:
