@@ -61,7 +61,7 @@ def _strip(owner: Message, field: FieldDescriptor) -> None:
     if isinstance(value, str):
         setattr(owner, field.name, STRIPPED)
     elif _is_map(field) and all(isinstance(item, str) for item in value.values()):
-        for key in value:
+        for key in list(value):  # a map that is written to while it is gone through leaves some out
             value[key] = STRIPPED
     else:
         owner.ClearField(field.name)

@@ -94,3 +94,10 @@ def test_a_text_is_not_spoilt_by_values_too_short_for_secrets() -> None:
 
 def test_a_request_that_is_no_message_has_no_secrets() -> None:
     assert scrub("text", {"secrets": "text"}) == "text"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 17, 40])
+def test_of_many_secrets_not_one_is_left(count: int) -> None:
+    for attempt in range(50):  # where a map begins depends on its keys
+        secrets = {f"key-{attempt}-{number}": f"hunter-{number}" for number in range(count)}
+        assert "hunter" not in str(redacted(csi_pb2.NodeStageVolumeRequest(secrets=secrets)))
