@@ -1,0 +1,1 @@
+"""Steering: which node shall have which Revision, and what the scheduler is told of it."""
