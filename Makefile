@@ -9,7 +9,7 @@ UV ?= uv
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --quiet \
 	--custom-compile-command "make lock" --upgrade
 
-.PHONY: help demo test lint unit sanity e2e bench docs clean run-env dev-env bench-env e2e-env image manifests lock
+.PHONY: help demo test lint unit sanity e2e bench scale docs clean run-env dev-env bench-env e2e-env image manifests lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ e2e: e2e-env ## Run the scenarios in a real cluster on this machine, as root (AR
 
 bench: bench-env ## Measure against what people use today (ARGS="--quick"; "--help" for options; see bench/README.md)
 	@$(BIN)/python -m bench $(ARGS)
+
+scale: e2e-env ## Measure the controller in a simulated cluster of 1,000 nodes (ARGS="--quick"; see docs/scale.md)
+	@$(BIN)/python -m bench.scale $(ARGS)
 
 docs: dev-env ## Render the pages that are made from the code
 	$(BIN)/python -m csi_model.rpc.codes > docs/errors.md

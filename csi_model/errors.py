@@ -5,6 +5,7 @@
     CsiModelError
     ├── VolumeSpecError          the author of the StorageClass, claim or request
     │   ├── InvalidArgument          a field is missing, malformed or unknown
+    │   ├── ClaimIncomplete          the claim lacks what its class takes from it
     │   ├── UnsupportedCapability    an access mode or type that a model volume can't have
     │   ├── VolumeExists             the same name or target with other arguments
     │   ├── VolumeNotFound           no volume has this id
@@ -68,6 +69,10 @@ class InvalidArgument(VolumeSpecError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+
+
+class ClaimIncomplete(VolumeSpecError):
+    """The claim lacks what its class takes from it, such as an annotation; once it has it, the same call succeeds."""
 
 
 class UnsupportedCapability(VolumeSpecError):

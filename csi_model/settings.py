@@ -6,6 +6,7 @@ that we honour: ``CSI_ENDPOINT``).
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +136,50 @@ class PageCacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SteeringSettings:
+    """What the controller does about nodes, in a cluster."""
+
+    namespace: str = "csi-model"
+    """Where the controller runs: its Lease lies there."""
+
+    identity: str = ""
+    """This controller's name among those that may lead."""
+
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Bytes on all nodes together that a namespace's claims may have brought ahead; ``*``: of one that isn't named."""
+
+    not_ready_taint: bool = False
+    """Whether the taint ``csi-model.io/agent-not-ready`` is removed from nodes whose agent is up."""
+
+    silent_after: float = 120.0
+    """Seconds without a word after which a node's copies don't count any more: four heartbeats."""
+
+    evict_grace: float = 30.0
+    """Seconds between a label that is gone and the leave to delete the copy: more than the scheduler and its caches lag
+    behind, so that every pod that was sent by that label is bound, and seen, by then."""
+
+    labels_per_node: int = 100
+    """Labels of revisions on one node at most: every watcher of Nodes receives all of them with every change."""
+
+    debounce: float = 0.05
+    """Seconds between news and the decision, so that news that come together are decided on together."""
+
+    resync: float = 60.0
+    """Seconds between two looks at everything, whether or not there was news: what got lost is mended then."""
+
+    writes_per_second: float = 100.0
+    """Changes that are written to the API, all kinds together, in the long run. A staged copy is about five of them
+    (docs/scale.md), so 10 stagings a second leave half of it."""
+
+    write_burst: int = 250
+    """Changes that may be written at once after a quiet time: 100 copies that begin and end together are 200 labels,
+    beside the fifth that statuses leave to labels."""
+
+    writers: int = 6
+    """Threads that write: an API server answers in 5 to 20 ms, so six write 300 a second and more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole program."""
 
@@ -142,6 +187,7 @@ class Settings:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     warmer: WarmerSettings = field(default_factory=WarmerSettings)
     page_cache: PageCacheSettings = field(default_factory=PageCacheSettings)
+    steering: SteeringSettings = field(default_factory=SteeringSettings)
     ambient_allow: tuple[str, ...] = ()
     """Globs of references that ``auth: ambient`` may read although a claim's own words made them."""
     ca_bundle: Path | None = None

@@ -23,11 +23,13 @@ class Account:
     Args:
         kube: the API, from the account's namespace.
         name: of the account.
+        pod: whose token it is, as kubelet gives it to a pod of the account; "" for nobody's.
 
     """
 
-    def __init__(self, kube: Kube, name: str) -> None:
-        self._token = kube.kubectl("create", "token", name, "--duration=10m").strip()
+    def __init__(self, kube: Kube, name: str, pod: str = "") -> None:
+        bound = ["--bound-object-kind=Pod", f"--bound-object-name={pod}"] if pod else []
+        self._token = kube.kubectl("create", "token", name, "--duration=10m", *bound).strip()
         self._trust = ssl.create_default_context(cafile=str(kube.cluster.pki.ca))
 
     def asks(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> int:

@@ -35,7 +35,7 @@ class Driver:
             image = driver_image.driver()
             wanted = self._fingerprint(image.digest)
             if not _STAMP.exists() or _STAMP.read_text() != wanted:
-                for one in (image, images.provisioner()):
+                for one in (image, images.provisioner(), images.resizer()):
                     self.cluster.load(one)
                 self.upgrade("--set", f"image.tag={image.reference.rpartition(':')[2]}")
                 self.wait_ready()
@@ -65,6 +65,12 @@ class Driver:
         return self.kube.all(
             "pods", selector=f"{selector},app.kubernetes.io/component={component}" if component else selector
         )
+
+    @property
+    def image(self) -> str:
+        """The reference of the installed agents' image."""
+        [agents] = self.kube.all("daemonset", selector=f"app.kubernetes.io/instance={RELEASE}")
+        return str(agents["spec"]["template"]["spec"]["containers"][0]["image"])
 
     @staticmethod
     def _fingerprint(image: str) -> str:

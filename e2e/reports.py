@@ -15,6 +15,7 @@ _OBJECTS = {
     "objects.txt": ("get", "nodes,pods,pvc,pv,storageclass,csinodes", "-A", "-o", "wide"),
     "pods.yaml": ("get", "pods,pvc,pv", "-A", "-o", "yaml"),
     "modelvolumes.yaml": ("get", "modelvolumes", "-o", "yaml"),
+    "modelnodes.yaml": ("get", "modelnodes,nodes,leases.coordination.k8s.io", "-A", "-o", "yaml"),
 }
 _LINES = 40
 _LIMIT = 10.0  # seconds for a question: the cluster may be what is broken
@@ -55,4 +56,5 @@ def _said(cluster: Cluster, *command: str) -> str:
 
 
 def _last(file: Path) -> list[str]:
-    return [line[:400] for line in file.read_text().splitlines()[-_LINES:]]
+    lines = [line[:400] for line in file.read_text().splitlines() if " rpc: Probe " not in line]
+    return lines[-_LINES:]

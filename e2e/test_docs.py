@@ -1,4 +1,4 @@
-"""The manuals: what docs/kubernetes.md says to write and to type works as it stands there.
+"""The manuals: what docs/kubernetes.md and docs/placement.md say to write and to type works as it stands there.
 
 Only addresses, keys, buckets and images are replaced by the test cluster's.
 """
@@ -20,16 +20,20 @@ from e2e.kube import Kube, Object, namespace, pod
 from e2e.object_store import Key, Model, ObjectStore
 from e2e.volumes import reads_exactly, secret
 
-KUBERNETES, TROUBLESHOOTING, README = "docs/kubernetes.md", "docs/troubleshooting.md", "README.md"
+KUBERNETES, PLACEMENT, TROUBLESHOOTING = "docs/kubernetes.md", "docs/placement.md", "docs/troubleshooting.md"
+README = "README.md"
 BUCKET, MODEL = "docs", "qwen3-8b"
 OURS = "docs"  # namespace
+ADMINS = ("Secret", "StorageClass", "VolumeAttributesClass")
 
 
 @pytest.fixture(scope="module")
 def model(object_store: ObjectStore) -> Model:
     # New bytes each time: what a kept cluster has already is staged in silence
     sizes = {"model.safetensors": 6 * 1024 * 1024, "config.json": 700}
-    return object_store.put_model(BUCKET, MODEL, sizes, seed=int(reports.nonce(), 16))
+    found = object_store.put_model(BUCKET, MODEL, sizes, seed=int(reports.nonce(), 16))
+    object_store.publish(BUCKET)  # for the class that reads without a key
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +48,15 @@ def words(object_store: ObjectStore, model: Model) -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def manual(words: Mapping[str, str]) -> Mapping[str, Object]:
-    """The objects that the manual tells to write, by kind and name."""
-    return {f"{item['kind']} {item['metadata']['name']}": here(item) for item in objects(KUBERNETES, words)}
+    """The objects that the manuals tell to write, by kind and name."""
+    items = [*objects(KUBERNETES, words), *objects(PLACEMENT, words)]
+    return {f"{item['kind']} {item['metadata']['name']}": here(item) for item in items}
 
 
 @pytest.fixture(scope="module")
 def kube(driver: Driver, manual: Mapping[str, Object]) -> Iterator[Kube]:
     """A user's namespace, in a cluster whose administrator has done what the manual says."""
-    admins = [item for item in manual.values() if item["kind"] in ("Secret", "StorageClass")]
+    admins = [item for item in manual.values() if item["kind"] in ADMINS]
     driver.kube.apply(*admins)
     with namespace(driver.kube, OURS) as inside:
         yield inside
@@ -98,6 +103,19 @@ def test_a_model_can_stand_in_the_pods_own_yaml(
     assert reads_exactly(kube, "inline", model)
 
 
+def test_a_model_comes_before_the_pod_and_the_pod_goes_to_it(
+    kube: Kube, manual: Mapping[str, Object], model: Model
+) -> None:
+    kube.apply(manual["PersistentVolumeClaim qwen3-8b-ahead"])
+    claim_says(kube, "qwen3-8b-ahead", "staged on 2 of 2 nodes")
+    kube.apply(manual["Pod warm"])
+    kube.pod_ready("warm", 120)
+    assert reads_exactly(kube, "warm", model)
+    [command] = commands(PLACEMENT, "kubectl patch pvc ")
+    kube.kubectl(*command[1:])
+    claim_says(kube, "qwen3-8b-ahead", "staged on 3 of 3 nodes")
+
+
 def test_the_readme_says_what_the_manual_says(manual: Mapping[str, Object], words: Mapping[str, str]) -> None:
     for item in objects(README, words):
         assert here(item) == manual[f"{item['kind']} {item['metadata']['name']}"]
@@ -117,6 +135,16 @@ def test_an_agent_takes_every_command_for_troubles(driver: Driver) -> None:
     assert found
     for command in found:
         driver.cluster.kubectl(*command[1:])
+
+
+def claim_says(kube: Kube, claim: str, words: str) -> None:
+    """Wait until a claim's annotation says how far it is."""
+
+    def says() -> bool:
+        found = kube.get("pvc", claim) or {}
+        return found["metadata"].get("annotations", {}).get("csi-model.io/staged") == words
+
+    kube.wait_for(says, 60, f"{claim} says {words!r}")
 
 
 def here(item: Object) -> Object:

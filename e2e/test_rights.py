@@ -12,12 +12,14 @@ import pytest
 from e2e.accounts import Account
 from e2e.driver import NAMESPACE, Driver
 from e2e.kube import Kube, namespace
-from e2e.volumes import model_volume
+from e2e.volumes import agent_name, model_volume
 from tests.manifests import test_rights as written
 
 FORBIDDEN, OK, CREATED = http.client.FORBIDDEN, http.client.OK, http.client.CREATED
 VOLUMES = "/apis/csi-model.io/v1alpha1/modelvolumes"
+NODES = "/apis/csi-model.io/v1alpha1/modelnodes"
 CORE, MINE = "/api/v1", f"/api/v1/namespaces/{NAMESPACE}"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 LABEL = {"metadata": {"labels": {"e2e": "was-here"}}}
@@ -50,6 +52,12 @@ def agent(driver: Driver) -> Account:
 @pytest.fixture(scope="module")
 def controller(driver: Driver) -> Account:
     return Account(driver.kube, "csi-model-controller")
+
+
+@pytest.fixture(scope="module")
+def first(driver: Driver) -> Account:
+    """The agent of node1, with the token that its pod has."""
+    return Account(driver.kube, "csi-model-node", agent_name(driver.kube, "node1"))
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +124,23 @@ def test_an_agent_is_refused(agent: Account, volume: dict[str, Any], team: Kube,
         ("GET", f"{MINE}/secrets?watch=true"),
         ("PATCH", f"{CORE}/namespaces/rights/secrets/other"),
         ("POST", f"{MINE}/secrets"),
-        ("PATCH", f"{CORE}/nodes/node1"),
+        ("PATCH", f"{MINE}/secrets/csi-model-other"),
+        ("PATCH", f"{CORE}/nodes/node1/status"),
+        ("POST", f"{CORE}/nodes"),
         ("DELETE", f"{CORE}/nodes/node9"),
-        ("PATCH", f"{VOLUMES}/{VOLUME}/status"),
+        ("PUT", f"{VOLUMES}/{VOLUME}/status"),
         ("DELETE", VOLUMES),
-        ("GET", f"{CORE}/pods"),
+        ("PATCH", f"{NODES}/node1/status"),
+        ("DELETE", NODES),
         ("POST", f"{MINE}/pods"),
+        ("PATCH", f"{MINE}/pods/some"),
+        ("DELETE", f"{MINE}/pods/some"),
         ("POST", f"{MINE}/pods/some/exec?command=sh"),
-        ("PATCH", f"{CORE}/namespaces/rights/persistentvolumeclaims/some"),
         ("DELETE", f"{CORE}/namespaces/rights/persistentvolumeclaims/some"),
         ("GET", f"{MINE}/configmaps"),
+        ("POST", f"{ADMISSION}/mutatingwebhookconfigurations"),
+        ("PATCH", f"{ADMISSION}/mutatingwebhookconfigurations/another"),
+        ("PATCH", f"{ADMISSION}/validatingadmissionpolicies/csi-model-node"),
         ("POST", "/apis/storage.k8s.io/v1/storageclasses"),
         ("PATCH", "/apis/storage.k8s.io/v1/csidrivers/csi-model.io"),
         ("GET", LEASES),
@@ -148,6 +163,44 @@ def test_the_controller_gets_a_secret_that_it_is_told_of(controller: Account, te
     assert controller.asks("GET", f"{CORE}/namespaces/{team.namespace}/secrets/other") == OK
 
 
+# --- ModelNodes ---
+
+FULL = {"status": {"store": {"availableBytes": 0}}}
+
+
+def test_an_agent_reads_its_own_modelnode_and_writes_its_status(first: Account) -> None:
+    assert first.asks("GET", f"{NODES}/node1") == OK
+    assert first.asks("GET", f"{NODES}?fieldSelector=metadata.name=node1") == OK
+    assert first.asks("PATCH", f"{NODES}/node1/status", {"status": {"version": "e2e"}}) == OK
+
+
+def test_an_agent_cannot_write_another_nodes_status(first: Account, driver: Driver) -> None:
+    before = driver.kube.get("modelnode", "node2")
+    assert first.asks("PATCH", f"{NODES}/node2/status", FULL) == FORBIDDEN
+    after = driver.kube.get("modelnode", "node2")
+    assert before
+    assert after
+    assert after["status"]["store"] == before["status"]["store"]
+
+
+def test_a_token_that_is_no_pods_writes_no_nodes_status(agent: Account) -> None:
+    assert agent.asks("PATCH", f"{NODES}/node1/status", FULL) == FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", NODES),
+        ("PATCH", f"{NODES}/node1"),
+        ("PUT", f"{NODES}/node1"),
+        ("DELETE", f"{NODES}/node1"),
+    ],
+)
+def test_an_agent_does_no_more_to_modelnodes(first: Account, method: str, path: str) -> None:
+    order = {"spec": {"wanted": [{"revision": "a" * 64, "volume": VOLUME, "urgent": True, "pin": True}]}}
+    assert first.asks(method, path, None if method in ("GET", "DELETE") else order) == FORBIDDEN
+
+
 @pytest.mark.parametrize("where", [NAMESPACE, "rights"])
 def test_the_server_grants_an_agent_what_is_written_down(
     agent: Account, nobody: Account, team: Kube, where: str
@@ -158,10 +211,11 @@ def test_the_server_grants_an_agent_what_is_written_down(
 def test_the_server_grants_the_controller_what_is_written_down(
     controller: Account, nobody: Account, team: Kube
 ) -> None:
-    election = {("leases", "create", ""), ("leases", "get", "csi-model-io"), ("leases", "update", "csi-model-io")}
+    at_home = {(resource, verb, name) for where, resource, verb, name in written.AT_HOME | written.WEBHOOK if where}
     listed = everywhere({**written.CONTROLLER, "secrets": "get"})  # values.yaml says `secrets.access: cluster`
+    listed |= {(resource, verb, name) for where, resource, verb, name in written.WEBHOOK if not where}
     assert granted(controller, nobody, team.namespace) == listed
-    assert granted(controller, nobody, NAMESPACE) == listed | election
+    assert granted(controller, nobody, NAMESPACE) == listed | at_home
 
 
 def body(method: str, path: str, volume: dict[str, Any]) -> dict[str, Any] | None:

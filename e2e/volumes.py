@@ -43,6 +43,12 @@ def storage_class(
     return {**head, "provisioner": DRIVER, "parameters": parameters, **more}
 
 
+def attributes_class(name: str, **parameters: str) -> Object:
+    """Return a VolumeAttributesClass: what a claim can change while it lives."""
+    head = {"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "metadata": {"name": name}}
+    return {**head, "driverName": DRIVER, "parameters": parameters}
+
+
 def static_volume(
     name: str, attributes: Mapping[str, str], *, claim: tuple[str, str], secret: tuple[str, str] | None = None
 ) -> Object:

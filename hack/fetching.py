@@ -78,7 +78,7 @@ def built(package: str, version: str, flags: str = STRIPPED) -> Path:
 
 def wrapped(
     name: str, version: str, packages: Sequence[str], *, module: str, flags: str = STRIPPED,
-    replace: Mapping[str, str] | None = None,
+    replace: Mapping[str, str] | None = None, like: str = "",
 ) -> dict[str, Path]:  # fmt: skip
     """Return Go programs of a module that ``go install`` refuses, for its go.mod has replace or exclude lines.
 
@@ -89,6 +89,7 @@ def wrapped(
         module: its path.
         flags: for the linker.
         replace: module paths and the versions to use; by default what the module's own go.mod says.
+        like: module@version whose dependencies to use instead: what was compiled for it isn't compiled again.
 
     Raises:
         NotFetched: it couldn't be built.
@@ -98,8 +99,8 @@ def wrapped(
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as wrapper:
-            _wrap(Path(wrapper), f"{module}@{version}", replace)
-            _go(wrapper, "get", *(f"{package}@{version}" for package in packages))
+            _wrap(Path(wrapper), like or f"{module}@{version}", replace)
+            _go(wrapper, "get", *([like] if like else []), *(f"{package}@{version}" for package in packages))
             for program, package in programs.items():
                 _building(program, version)
                 _go(wrapper, "build", "-ldflags", flags, "-o", str(folder / program), package)

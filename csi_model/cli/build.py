@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from csi_model import DRIVER_NAME
-from csi_model.cli.build_cluster import Cluster, ClusterEvents, ClusterRegistry
+from csi_model.cli.build_cluster import Cluster, ClusterRegistry
 from csi_model.cli.build_controller import ControllerPart
 from csi_model.cli.build_node import NodePart
 from csi_model.cli.cores import usable_cores
@@ -67,15 +66,19 @@ def build(plan: Plan) -> Parts:
     with ExitStack() as undo:
         if workers is not None:
             undo.callback(workers.close)
-        metrics = Metrics(node=plan.stages) if plan.http is not None else None
+        metrics = _metrics(plan)
         source = partial(open_source, ca_bundle=plan.settings.ca_bundle, workers=workers)
         node = _node(plan, lookup, source, cluster, metrics) if plan.stages else None
         if node is not None:
             undo.callback(node.abandon)
         available = node.agent.available if node else None
         controller = (
-            ControllerPart(plan, registry, source, cluster=cluster, available=available) if plan.controls else None
+            ControllerPart(plan, registry, source, cluster=cluster, available=available, metrics=metrics)
+            if plan.controls
+            else None
         )
+        if controller is not None:
+            undo.callback(controller.close)
         driver = build_server(
             plan.endpoint,
             identity=IdentityService(),
@@ -85,7 +88,7 @@ def build(plan: Plan) -> Parts:
         )
         undo.callback(driver.stop, 0)
         registration = _registration(plan, driver)
-        web = _web(plan, metrics, cluster, registration)
+        web = _web(plan, metrics, cluster, registration, controller)
         undo.pop_all()
     return Parts(driver, workers, cluster, node, controller, registration, web)
 
@@ -102,8 +105,7 @@ def _registry(plan: Plan, cluster: Cluster | None) -> "tuple[VolumeRegistry, Loo
 def _node(
     plan: Plan, lookup: "Lookup", source: "OpenSource", cluster: Cluster | None, metrics: Metrics | None
 ) -> NodePart:
-    events = ClusterEvents(cluster, component=f"{DRIVER_NAME}/node", host=plan.node_id) if cluster else None
-    node = NodePart(plan, lookup, source, events=events, observe=metrics.staged if metrics else None)
+    node = NodePart(plan, lookup, source, cluster=cluster, observe=metrics.staged if metrics else None)
     if metrics is not None:
         metrics.collect_from(node.figures)
     return node
@@ -115,12 +117,24 @@ def _registration(plan: Plan, driver: Server) -> Registration | None:
     return Registration(plan.plugins_registry, driver.path, partial(probe, plan.endpoint))
 
 
+def _metrics(plan: Plan) -> Metrics | None:
+    if plan.http is None:
+        return None
+    return Metrics(node=plan.stages, webhook=plan.steers and plan.webhook is not None, steering=plan.steers)
+
+
 def _web(
-    plan: Plan, metrics: Metrics | None, cluster: Cluster | None, registration: Registration | None
+    plan: Plan,
+    metrics: Metrics | None,
+    cluster: Cluster | None,
+    registration: Registration | None,
+    controller: ControllerPart | None,
 ) -> WebServer | None:
     if plan.http is None or metrics is None:
         return None
     ready = [] if cluster is None else [cluster.problem]
+    if controller is not None and controller.webhook is not None:
+        ready.append(controller.webhook.problem)
     if registration is not None:
         ready.append(registration.unready)
         metrics.collect_from(registration.figures)

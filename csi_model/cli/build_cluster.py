@@ -12,6 +12,7 @@ from csi_model.cluster.api import Api, connect
 from csi_model.cluster.errors import ApiUnavailable
 from csi_model.cluster.events import Events
 from csi_model.cluster.model_volumes import ModelVolumes
+from csi_model.core.placement import Wants
 from csi_model.core.volume import Claim, VolumeRecord
 from csi_model.errors import CsiModelError
 
@@ -101,8 +102,15 @@ class ClusterRegistry:
     def get(self, volume_id: str) -> VolumeRecord | None:
         return self._volumes().get(volume_id)
 
+    def named(self, name: str) -> VolumeRecord | None:
+        """Return the record of the ModelVolume of a name; None if there is none. Raises StoreUnusable."""
+        return self._volumes().named(name)
+
     def put(self, record: VolumeRecord) -> None:
         self._volumes().put(record)
+
+    def modify(self, volume_id: str, wants: Wants) -> None:
+        self._volumes().modify(volume_id, wants)
 
     def delete(self, volume_id: str) -> None:
         self._volumes().delete(volume_id)

@@ -27,8 +27,8 @@ def evict(target: str, store: Path, *, dry_run: bool, yes: bool, as_json: bool) 
     """Delete copies of models from a node's disk.
 
     REVISION is a manifest digest or its first six digits or more, as `csi-model status` shows them; `unused` is all of
-    them that no volume holds. What a volume holds or a pod has mounted is never deleted. A deleted model is fetched
-    again when a pod wants it.
+    them that no volume holds and the cluster doesn't want on this node. What a volume holds or a pod has mounted is
+    never deleted. A deleted model is fetched again when a pod, or the cluster, wants it here.
     """
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("nobody is there to be asked: say --yes (or --dry-run to look first)")

@@ -32,7 +32,7 @@ def read_size(_: click.Context | None, __: click.Parameter | None, text: str) ->
 
 def knob(name: str, **how: Any) -> Callable[[_Function], _Function]:
     """Make an option that can also be set as ``CSIMODEL_<NAME>``; its help shows the variable and the default."""
-    variable = "CSIMODEL_" + name.removeprefix("--").replace("-", "_").upper()
+    variable = "CSIMODEL_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
     how = {"envvar": variable, "show_envvar": True, "show_default": True, **how}
     return click.option(name, **how)
 

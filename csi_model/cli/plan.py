@@ -23,6 +23,9 @@ class Plan:
         plugins_registry: kubelet's directory in which the node registers; None for nowhere.
         static: what static PersistentVolumes may name.
         inline: what pods may name in volumes of their own.
+        webhook: address and port of the admission webhook; None for none.
+        webhook_spread: whether it gives pods a neutral topology spread constraint.
+        heartbeat: seconds at most between two signs of life of the node's agent.
         drop_capabilities: whether to give up, before anything else, every capability that a node doesn't need.
 
     """
@@ -38,12 +41,20 @@ class Plan:
     plugins_registry: Path | None = None
     static: Allowed = Allowed()  # noqa: RUF009 - frozen
     inline: Allowed = Allowed()  # noqa: RUF009 - frozen
+    webhook: str | None = None
+    webhook_spread: bool = True
+    heartbeat: float = 30.0
     drop_capabilities: bool = False
 
     @property
     def controls(self) -> bool:
         """Whether the controller service runs."""
         return self.mode != "node"
+
+    @property
+    def steers(self) -> bool:
+        """Whether nodes are steered and the webhook may run: a controller in a cluster."""
+        return self.controls and self.registry is None
 
     @property
     def stages(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from csi_model.cli.options import DEFAULT_HOME, DEFAULT_STORE, knob
+from csi_model.cli.steering import steering_options, steering_settings
 from csi_model.settings import PageCacheSettings, Settings, StoreSettings, TransferSettings
 
 _ENDPOINT = "unix:///run/csi-model/csi.sock"
@@ -63,6 +64,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
            "node; needs --inline-endpoint too. Repeatable.")  # fmt: skip
 @knob("--inline-endpoint", multiple=True, metavar="GLOB",
       help="Endpoints that such a pod may name, as --static-endpoint has them. Repeatable.")  # fmt: skip
+@steering_options
 @knob("--plugins-registry", type=_DIRECTORY, metavar="DIR",
       help="Kubelet's plugins_registry directory, at the same path as on the host, as the endpoint has to be: the node "
            "registers itself with kubelet there.")  # fmt: skip
@@ -103,6 +105,9 @@ def serve(**given: Any) -> None:
         plugins_registry=given["plugins_registry"],
         static=Allowed(given["static_allow"], given["static_endpoint"]),
         inline=Allowed(given["inline_allow"], given["inline_endpoint"]),
+        webhook=given["webhook"] or None,
+        webhook_spread=given["webhook_spread"],
+        heartbeat=given["heartbeat"],
         drop_capabilities=given["drop_capabilities"],
     )
     code = run(plan)
@@ -128,6 +133,7 @@ def _settings(given: dict[str, Any]) -> Settings:
             tls_processes=given["tls_processes"],
         ),
         page_cache=PageCacheSettings(given["page_cache"]),
+        steering=steering_settings(given),
         ambient_allow=given["ambient_allow"],
         ca_bundle=given["ca_bundle"],
     )

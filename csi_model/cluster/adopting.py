@@ -17,6 +17,7 @@ from typing import Protocol
 
 from csi_model.cluster import model_volume, persistent_volumes
 from csi_model.cluster.api import METADATA, METADATA_LIST, Api, Json
+from csi_model.cluster.attributes_classes import as_its_class_says
 from csi_model.cluster.due import Due
 from csi_model.cluster.errors import ApiAbsent, ApiUnavailable
 from csi_model.cluster.events import Events, Subject
@@ -164,7 +165,8 @@ class Adopting:
         if now is None or now.uid != volume.uid or not now.wanted:  # a new one of this name is looked at anew
             return
         try:
-            self._registry.put(now.record(manifest), persistent_volume=name, uid=now.uid)
+            record = as_its_class_says(self._api, now.record(manifest), now.attributes_class)
+            self._registry.put(record, persistent_volume=name, uid=now.uid)
         except VolumeExists:  # another controller was faster
             return
         self._claims[name] = now.handle, now.claim

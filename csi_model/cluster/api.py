@@ -80,21 +80,32 @@ class Api:
     def merge_patch(self, path: str, body: Json, *, accept: str = _JSON) -> Json:
         """Change fields of an object.
 
+        Args:
+            path: of the object, or of its status.
+            body: the fields; None takes one away. With ``metadata.resourceVersion``, only if that is its version.
+            accept: the form of the answer.
+
         Raises:
+            ApiConflict: it has another version.
             ApiUnavailable, ApiDenied, ApiNotFound, ApiRefused: it can't be done.
 
         """
         return self._json("PATCH", path, body=body, content=_MERGE_PATCH, accept=accept)
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, uid: str = "") -> None:
         """Delete an object; one that isn't there is no error.
 
+        Args:
+            path: of the object.
+            uid: which one of that name; "" for whichever there is.
+
         Raises:
+            ApiConflict: it is another one.
             ApiUnavailable, ApiDenied, ApiNotFound, ApiRefused: it can't be done.
 
         """
         with suppress(errors.ApiAbsent):
-            self._json("DELETE", path)
+            self._json("DELETE", path, body={"preconditions": {"uid": uid}} if uid else None)
 
     def watch(self, path: str, *, query: Mapping[str, str], accept: str = _JSON) -> Lines:
         """Begin to watch: one JSON object a line, until the server or :meth:`Lines.close` ends it.
@@ -105,6 +116,10 @@ class Api:
 
         """
         return Lines(self._send("GET", path, query={**query, "watch": "true"}, accept=accept, silence=_SILENCE))
+
+    def within(self, seconds: float) -> "Api":
+        """Return the same API with another limit between two pieces of an answer."""
+        return Api(self._client, read_timeout=seconds)
 
     def close(self) -> None:
         """Close the connections that nobody uses now."""

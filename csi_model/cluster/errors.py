@@ -24,7 +24,7 @@ class ApiAbsent(ApiNotFound):
 
 
 class ApiConflict(StoreUnusable):
-    """The object exists already."""
+    """The object exists already, or is another one than the request was made for (its resourceVersion or uid)."""
 
 
 class ApiExpired(StoreUnusable):

@@ -32,7 +32,7 @@ class Subject:
     """What an event is about.
 
     Attributes:
-        kind: ``PersistentVolumeClaim`` or ``PersistentVolume``.
+        kind: ``PersistentVolumeClaim``, ``PersistentVolume`` or ``Pod``.
         namespace: of the object; "" for one that has none.
         name: of the object.
         uid: which one of that name; without it ``kubectl describe`` doesn't find the event.

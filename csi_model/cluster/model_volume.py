@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 
 from csi_model.core.manifest import Manifest
-from csi_model.core.records import VERSION, from_json, to_json
+from csi_model.core.records import VERSION, from_json, to_json, wants_from_json, wants_to_json
 from csi_model.core.units import bytes_text
 from csi_model.core.volume import VolumeRecord
 from csi_model.errors import CapacityExceeded, SourceInvalid, StoreUnusable
@@ -71,6 +71,8 @@ def render(record: VolumeRecord, *, persistent_volume: str | None = None, uid: s
         "size": bytes_text(record.manifest.size),
         "capacityBytes": record.capacity,
         "context": document["context"],
+        "placement": record.spec.placement.value,
+        "wants": wants_to_json(record.wanted),
         "fromClaim": document["from_claim"],
         "capabilities": [
             {"mode": c.mode.name, "block": c.block, "fsType": c.fs_type, "mountFlags": list(c.mount_flags)}
@@ -112,6 +114,7 @@ def parse(item: Json, volume_id: str) -> VolumeRecord:
             "capacity": spec["capacityBytes"],
             "manifest": spec["revision"],
             "claim": spec.get("claim"),
+            "wants": wants_in(spec),
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreUnusable(f"it is damaged: {repr(error)[:300]}") from error
@@ -119,6 +122,19 @@ def parse(item: Json, volume_id: str) -> VolumeRecord:
     if record.volume_id != volume_id:
         raise StoreUnusable(f"it is that of volume {record.volume_id[:128]!r}")
     return record
+
+
+def wants_in(spec: Json) -> Json | None:
+    """Return what an object's spec says that its volume wants; None if it says nothing, or nothing sound.
+
+    Unlike the rest it is what an administrator may edit, and not all of it can be checked by a schema: a slip there
+    leaves the volume as it was made, and mountable. Never raises.
+    """
+    wants = spec.get("wants")
+    try:
+        return None if wants is None else wants_to_json(wants_from_json(wants))
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def volume_id_in(metadata: Json) -> str | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 from csi_model.cluster import model_volume
 from csi_model.cluster.api import METADATA, METADATA_LIST, Api
-from csi_model.cluster.errors import ApiConflict, ApiExpired
+from csi_model.cluster.errors import ApiAbsent, ApiConflict, ApiExpired
 from csi_model.cluster.model_volume import PATH
+from csi_model.core.placement import Wants
+from csi_model.core.records import wants_to_json
 from csi_model.core.volume import Claim, VolumeRecord
-from csi_model.errors import StoreUnusable, VolumeExists
+from csi_model.errors import StoreUnusable, VolumeExists, VolumeNotFound
 
 log = logging.getLogger(__name__)
 _PAGE = 500  # objects in one answer; names and annotations only
@@ -29,15 +31,23 @@ class ModelVolumes:
 
     def get(self, volume_id: str) -> VolumeRecord | None:
         item = self._api.get(_path(volume_id))
+        return None if item is None else _parse(item, volume_id)
+
+    def named(self, name: str) -> VolumeRecord | None:
+        """Return the record of the ModelVolume of a name (that of an object); None if there is none.
+
+        Raises:
+            StoreUnusable: the registry can't be read, or the object is damaged.
+
+        """
+        item = self._api.get(f"{PATH}/{name}")
         if item is None:
             return None
-        try:
-            return model_volume.parse(item, volume_id)
-        except StoreUnusable as error:
-            raise StoreUnusable(
-                f"the ModelVolume {model_volume.name_of(volume_id)} of volume {volume_id[:128]!r} can't be used: "
-                f"{error}. When it is deleted, the controller makes it anew from its PersistentVolume"
-            ) from error
+        metadata = item.get("metadata")
+        volume_id = model_volume.volume_id_in(metadata) if isinstance(metadata, dict) else None
+        if volume_id is None:
+            raise StoreUnusable(f"the ModelVolume {name} isn't what its name says")
+        return _parse(item, volume_id)
 
     def put(self, record: VolumeRecord, *, persistent_volume: str | None = None, uid: str = "") -> None:
         """As the contract says, and CapacityExceeded if the manifest is too large.
@@ -53,6 +63,12 @@ class ModelVolumes:
             self._api.create(PATH, item)
         except ApiConflict:
             raise VolumeExists(f"volume {record.volume_id[:128]!r} exists") from None
+
+    def modify(self, volume_id: str, wants: Wants) -> None:
+        try:
+            self._api.merge_patch(_path(volume_id), {"spec": {"wants": wants_to_json(wants)}}, accept=METADATA)
+        except ApiAbsent:
+            raise VolumeNotFound(f"no volume has the id {volume_id[:128]!r}") from None
 
     def delete(self, volume_id: str) -> None:
         self._api.delete(_path(volume_id))
@@ -106,6 +122,16 @@ class ModelVolumes:
                 raise StoreUnusable(f"the list of ModelVolumes is damaged: {repr(error)[:200]}") from error
             if not query["continue"]:
                 return
+
+
+def _parse(item: dict[str, Any], volume_id: str) -> VolumeRecord:
+    try:
+        return model_volume.parse(item, volume_id)
+    except StoreUnusable as error:
+        raise StoreUnusable(
+            f"the ModelVolume {model_volume.name_of(volume_id)} of volume {volume_id[:128]!r} can't be used: "
+            f"{error}. When it is deleted, the controller makes it anew from its PersistentVolume"
+        ) from error
 
 
 def _path(volume_id: str) -> str:

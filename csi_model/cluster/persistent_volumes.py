@@ -13,6 +13,8 @@ from csi_model import DRIVER_NAME
 from csi_model.core import capability
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.manifest import Manifest
+from csi_model.core.naming import volume_id_of
+from csi_model.core.placement import Placement
 from csi_model.core.quantity import bytes_of
 from csi_model.core.templates import OBJECT_NAME
 from csi_model.core.volume import (
@@ -22,7 +24,6 @@ from csi_model.core.volume import (
     VolumeRecord,
     VolumeSpec,
     check_revision,
-    volume_id_of,
 )
 from csi_model.errors import InvalidArgument
 
@@ -61,6 +62,7 @@ class PersistentVolume:
         wanted: whether it can be mounted by new pods.
         released: whether the claim that it belonged to is gone.
         problem: why it can't be a volume at all; "" if it can.
+        attributes_class: name of its VolumeAttributesClass; "" if it has none.
 
     """
 
@@ -79,6 +81,7 @@ class PersistentVolume:
     wanted: bool
     released: bool
     problem: str = ""
+    attributes_class: str = ""
 
     def spec(self) -> VolumeSpec:
         """Parse its context.
@@ -89,7 +92,15 @@ class PersistentVolume:
         """
         if self.problem:
             raise InvalidArgument(f"PersistentVolume {self.name[:253]}", self.problem)
-        return VolumeSpec.from_attributes(self.context) if self.static else VolumeSpec.from_context(self.context)
+        if not self.static:
+            return VolumeSpec.from_context(self.context)
+        spec = VolumeSpec.from_attributes(self.context)
+        if spec.placement == Placement.REQUIRE:
+            raise InvalidArgument(
+                "spec.csi.volumeAttributes.placement",
+                "is require, which is for StorageClasses: whoever writes a PersistentVolume adds its nodeAffinity",
+            )
+        return spec
 
     def capabilities(self) -> tuple[Capability, ...]:
         """Translate its access modes.
@@ -199,6 +210,7 @@ def trim(item: Json) -> PersistentVolume | None:
         wanted=not metadata.get("deletionTimestamp") and phase in _IN_USE,
         released=phase in _RELEASED,
         problem=problem,
+        attributes_class=_name(spec.get("volumeAttributesClassName")),
     )
 
 

@@ -56,6 +56,8 @@ class Watch(Generic[T]):
         listener: is told.
         accept: the form to ask for, e.g. :data:`csi_model.cluster.api.METADATA` for metadata alone.
         accept_list: likewise for the list.
+        query: of both, e.g. ``{"fieldSelector": "metadata.name=a"}``.
+        page: objects in one answer to the list; fewer where they are large.
         pause: seconds before the first new try after an error.
 
     Attributes:
@@ -72,9 +74,12 @@ class Watch(Generic[T]):
         *,
         accept: str = _JSON,
         accept_list: str = _JSON,
+        query: Mapping[str, str] | None = None,
+        page: int = _PAGE,
         pause: float = _PAUSE,
     ) -> None:
         self._api, self._path, self._trim, self._listener = api, path, trim, listener
+        self._query, self._page = dict(query or {}), page
         self._accept, self._accept_list, self._pause = accept, accept_list, pause
         self.synced = threading.Event()
         self._stopped = threading.Event()
@@ -126,7 +131,7 @@ class Watch(Generic[T]):
     def _list(self) -> str:
         """Tell all there is; return the version of the list."""
         found: dict[Key, T] = {}
-        query = {"limit": str(_PAGE)}
+        query = {**self._query, "limit": str(self._page)}
         while not self._stopped.is_set():
             page = self._api.list(self._path, query=query, accept=self._accept_list)
             metadata, items = page.get("metadata"), page.get("items")
@@ -148,7 +153,7 @@ class Watch(Generic[T]):
     def _follow(self) -> None:
         """Tell changes until the watch ends."""
         query = {"resourceVersion": self._version, "allowWatchBookmarks": "true", "timeoutSeconds": str(_LASTS)}
-        lines = self._api.watch(self._path, query=query, accept=self._accept)
+        lines = self._api.watch(self._path, query=self._query | query, accept=self._accept)
         with self._lock:
             self._lines = lines
             if self._stopped.is_set():

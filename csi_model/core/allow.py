@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from csi_model.core.globs import Selection, check_glob
+from csi_model.core.globs import Selection, check_reference_glob
 from csi_model.core.volume import VolumeSpec
 from csi_model.errors import InvalidArgument
 
 DEFAULT = "default"
 """What stands in a list of endpoints for the cloud's own: that of a volume that names none."""
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://.")
 _PLAIN = re.compile(r"https?://[a-z0-9._:\[\]-]+\Z")
 _PATTERN = re.compile(r"https?://[a-z0-9._:*?\[\]-]+\Z")
 _PORTS = {"http": 80, "https": 443}
@@ -88,10 +87,8 @@ def check_sources(globs: Iterable[str], what: str = "the allow-list") -> None:
 
     """
     for glob in globs:
-        if not _SCHEME.match(glob):  # a glob without a slash would match the last name of any bucket's path
-            raise InvalidArgument(what, f"has the source {glob[:80]!r}: want e.g. s3://models/**")
         try:
-            check_glob(glob)
+            check_reference_glob(glob)
         except ValueError as error:
             raise InvalidArgument(what, str(error)) from error
 

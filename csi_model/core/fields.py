@@ -7,13 +7,15 @@ rendered from the table.
 import difflib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from csi_model.core.globs import check_glob
+from csi_model.core.globs import check_glob, check_reference_glob
+from csi_model.core.page import HEAD, TAIL
+from csi_model.core.placement import Placement, read_replicas, read_selector, render_replicas, render_selector
 from csi_model.errors import InvalidArgument
 
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
@@ -31,13 +33,26 @@ class Auth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One parameter: how it is written, what it means, how it is read and rendered."""
+    """One parameter: how it is written, what it means, how it is read and rendered.
+
+    Attributes:
+        form: how it is written, for people.
+        default: likewise.
+        meaning: likewise.
+        read: makes the value of a text; raises ValueError with what is wrong.
+        render: makes the text of a value.
+        changeable: whether it may be changed while the volume lives.
+        lasting: whether it is a property of the volume, and so goes into the volume_context.
+
+    """
 
     form: str
     default: str
     meaning: str
     read: Callable[[str], Any]
     render: Callable[[Any], str] = str
+    changeable: bool = False
+    lasting: bool = True
 
 
 def _text(value: str) -> str:
@@ -84,20 +99,35 @@ def _boolean(value: str) -> bool:
     return _one_of("true", "false")(value) == "true"
 
 
-def _globs(value: str) -> tuple[str, ...]:
-    globs = tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
-    if not globs or len(globs) > _MAX_GLOBS:
-        raise ValueError(f"wants 1 to {_MAX_GLOBS} globs, separated by commas or new lines")
-    for glob in globs:
-        check_glob(glob)
-    return globs
+def _placement(value: str) -> Placement:
+    return Placement(_one_of(*Placement)(value))
+
+
+def _globs_with(check: Callable[[str], None]) -> Callable[[str], tuple[str, ...]]:
+    def read(value: str) -> tuple[str, ...]:
+        globs = tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
+        if not globs or len(globs) > _MAX_GLOBS:
+            raise ValueError(f"wants 1 to {_MAX_GLOBS} globs, separated by commas or new lines")
+        for glob in globs:
+            check(glob)
+        return globs
+
+    return read
+
+
+_globs = _globs_with(check_glob)
 
 
 FIELDS: dict[str, Field] = {
     "source": Field(
         "`s3://bucket/prefix`", "(required)",
-        "The model. `${pvc.name}`, `${pvc.namespace}` and `${pv.name}` are replaced by the claim's; this needs "
-        "external-provisioner's `--extra-create-metadata`.", _text,
+        "The model. `${pvc.name}`, `${pvc.namespace}`, `${pv.name}` and `${pvc.annotations['NAME']}` are replaced by "
+        "the claim's own words, see below.", _text,
+    ),
+    "allowedSources": Field(
+        "globs of references", "none",
+        "What `source` may become, e.g. `s3://models/**`; needed where it uses an annotation. `${pvc.namespace}` and "
+        "the like may be in them.", _globs_with(check_reference_glob), ",".join, lasting=False,
     ),
     "endpoint": Field(
         "URL", "the cloud's own", "Where the object store answers, e.g. `https://minio.example.com`.", _url,
@@ -119,143 +149,92 @@ FIELDS: dict[str, Field] = {
         _globs, ",".join,
     ),
     "exclude": Field("globs", "none", "Not the files that match one of them, e.g. `original/**`.", _globs, ",".join),
+    "placement": Field(
+        "`prefer`, `require`, `any`", "`prefer`",
+        "Where pods go: rather to nodes where the model is staged, only to those, or anywhere: "
+        "[which to use](placement.md).",
+        _placement,
+    ),
+    "warmReplicas": Field(
+        "number, `all`", "`0`",
+        "On how many nodes the model shall be staged whether or not a pod uses it; `all` that `warmNodeSelector` "
+        "matches.", read_replicas, render_replicas, changeable=True,
+    ),
+    "warmNodeSelector": Field(
+        "`label=value, …`", "all nodes", "Which nodes count for `warmReplicas`: those with all these labels.",
+        read_selector, render_selector, changeable=True,
+    ),
     "pin": Field(
         "`true`, `false`", "`false`", "Keep the copy when nothing uses it, until nothing else is left to evict.",
-        _boolean, lambda pinned: str(pinned).lower(),
+        _boolean, lambda pinned: str(pinned).lower(), changeable=True,
     ),
 }  # fmt: skip
 
 
-def parse_fields(values: Mapping[str, str], *, where: str = "parameters") -> dict[str, Any]:
+CHANGEABLE = tuple(name for name, field in FIELDS.items() if field.changeable)
+LASTING = tuple(name for name, field in FIELDS.items() if field.lasting)
+
+
+def attribute_of(name: str) -> str:
+    """Return what a parameter is called in Python."""
+    return re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def read_fields(values: Mapping[str, str], allowed: Sequence[str], *, where: str) -> dict[str, Any]:
     """Read parameters by the table.
 
     Args:
         values: names and texts.
+        allowed: the names that may be there.
         where: what to call the map in errors.
 
+    Returns:
+        What is there, by :func:`attribute_of` the name.
+
     Raises:
-        InvalidArgument: a name is unknown, ``source`` is missing, or a value is malformed.
+        InvalidArgument: a name isn't allowed (the nearest one that is is suggested), or a value is malformed.
 
     """
     for name in values:
-        if name not in FIELDS:
-            near = difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.5)
-            hint = f" did you mean {near[0]!r}?" if near else ""
-            raise InvalidArgument(f"{where}.{name[:80]}", f"is unknown:{hint} allowed are {', '.join(FIELDS)}")
-    if "source" not in values:
-        raise InvalidArgument(f"{where}.source", "is missing: name the model, e.g. s3://bucket/prefix")
+        if name not in allowed:
+            near = difflib.get_close_matches(name.lower(), {a.lower(): a for a in allowed}, n=1, cutoff=0.5)
+            hint = "".join(f" did you mean {a!r}?" for a in allowed if a.lower() in near)
+            raise InvalidArgument(f"{where}.{name[:80]}", f"is unknown:{hint} allowed are {', '.join(allowed)}")
     parsed = {}
     for name, text in values.items():
         try:
             text.encode()  # a lone surrogate is a ValueError as well
-            parsed[name] = FIELDS[name].read(text)
+            parsed[attribute_of(name)] = FIELDS[name].read(text)
         except ValueError as error:
             raise InvalidArgument(f"{where}.{name}", str(error)) from error
     return parsed
 
 
+def parse_fields(values: Mapping[str, str], allowed: Sequence[str] = LASTING, *, where: str) -> dict[str, Any]:
+    """Read all parameters of a volume, as :func:`read_fields` does.
+
+    Raises:
+        InvalidArgument: likewise, or ``source`` is missing.
+
+    """
+    parsed = read_fields(values, allowed, where=where)
+    if "source" not in values:
+        raise InvalidArgument(f"{where}.source", "is missing: name the model, e.g. s3://bucket/prefix")
+    return parsed
+
+
 def render_fields(values: Mapping[str, Any]) -> dict[str, str]:
-    """Render values back into texts; :func:`parse_fields` of the result gives the same values."""
-    return {name: FIELDS[name].render(value) for name, value in values.items()}
-
-
-_HEAD = """\
-# Parameters of a model volume
-
-<!-- Rendered from csi_model/core/fields.py: `python -m csi_model.core.fields > docs/parameters.md` -->
-
-They stand in a StorageClass's `parameters`. A name that isn't in this table, or a value of another form, is refused
-with INVALID_ARGUMENT before anything is asked of the source.
-
-| Parameter | Form | Default | Meaning |
-|---|---|---|---|
-"""
-_TAIL = """
-## Globs
-
-`*`, `?` and `[…]` match within one name; `**` as a whole name matches any number of directories. A glob without a slash
-is matched against the file's name in any directory, one with a slash against the whole path inside the model. A glob
-that ends in `/**` matches what lies in the directory.
-
-| Glob | matches | doesn't match |
-|---|---|---|
-| `*.safetensors` | `model.safetensors`, `text/model.safetensors` | `model.safetensors.index.json` |
-| `original/**` | `original/a.pth`, `original/b/c.pth` | `original`, `x/original/a.pth` |
-| `**/tokenizer*` | `tokenizer.json`, `text/tokenizer_config.json` | `tokenizer/vocab.json` |
-
-## Whose rights
-
-There is no fall-back from one to another.
-
-- `auth: secret`: `accessKeyId`, `secretAccessKey` and, if there is one, `sessionToken` of the Secret that
-  `csi.storage.k8s.io/provisioner-secret-name` and `csi.storage.k8s.io/node-stage-secret-name` name, with their
-  namespaces.
-- `auth: ambient`: the driver's own role. Refused where the claim's own words are in `source` (`${…}`), unless a glob of
-  the driver's setting `ambient_allow` covers the reference: otherwise whoever can make a claim could read all that
-  the driver can. In that setting `s3://models/*` covers `s3://models/qwen3-8b` and not `s3://models/a/b`;
-  `s3://models/**` covers both.
-- `auth: anonymous`: requests aren't signed.
-
-## Examples
-
-One model for everybody, read with the driver's own role:
-
-```yaml
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata:
-  name: qwen3-8b
-provisioner: csi-model.io
-parameters:
-  source: s3://models/qwen3-8b
-  region: eu-central-1
-  auth: ambient
-  include: "*.safetensors, *.json"
-reclaimPolicy: Delete
-```
-
-A class from which each claim gets the model that it is named after, in an object store of one's own, with a Secret:
-
-```yaml
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata:
-  name: team-models
-provisioner: csi-model.io
-parameters:
-  source: s3://models/${pvc.namespace}/${pvc.name}
-  endpoint: https://minio.example.com
-  auth: secret
-  exclude: "original/**, *.pth"
-  csi.storage.k8s.io/provisioner-secret-name: minio-reader
-  csi.storage.k8s.io/provisioner-secret-namespace: csi-model
-  csi.storage.k8s.io/node-stage-secret-name: minio-reader
-  csi.storage.k8s.io/node-stage-secret-namespace: csi-model
-reclaimPolicy: Delete
-```
-
-A claim of it. The capacity is the larger of the request and the model's size:
-
-```yaml
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata:
-  name: qwen3-8b
-  namespace: chat
-spec:
-  storageClassName: team-models
-  accessModes: [ReadOnlyMany]
-  resources:
-    requests:
-      storage: 1Gi
-```
-"""
+    """Render values, by Python's names, back into texts; :func:`read_fields` of the result gives the same values."""
+    return {name: FIELDS[name].render(values[attribute_of(name)]) for name in FIELDS if attribute_of(name) in values}
 
 
 def render() -> str:
     """Render the table for docs/parameters.md."""
-    rows = (f"| `{name}` | {f.form} | {f.default} | {f.meaning} |\n" for name, f in FIELDS.items())
-    return _HEAD + "".join(rows) + _TAIL
+    rows = (
+        f"| `{name}` | {f.form} | {f.default} | {f.meaning}{' (†)' if f.changeable else ''} |\n"
+        for name, f in FIELDS.items()
+    )
+    return HEAD + "".join(rows) + TAIL
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from functools import cached_property
 
 _MAX_LENGTH = 256
 _ANY_DEPTH = "**"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://.")
 
 Step = re.Pattern[str] | None
 """What one name has to match; None matches any number of names."""
@@ -41,6 +42,18 @@ def check_glob(glob: str) -> None:
             _step(name)
         except re.error as error:
             raise ValueError(f"the glob {glob!r} is malformed: {error}") from error
+
+
+def check_reference_glob(glob: str) -> None:
+    """Refuse a glob that is no pattern of whole references, such as ``s3://models/**``.
+
+    Raises:
+        ValueError: it has no scheme, or as :func:`check_glob`.
+
+    """
+    if not _SCHEME.match(glob):  # without a slash it would match the last name of any bucket's path
+        raise ValueError(f"has the source {glob[:80]!r}: want e.g. s3://models/**")
+    check_glob(glob)
 
 
 def _brackets_closed(name: str) -> bool:

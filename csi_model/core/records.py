@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.manifest import Manifest
+from csi_model.core.placement import Wants, read_replicas, read_selector, render_replicas, render_selector
 from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec
 from csi_model.errors import InvalidArgument, StoreUnusable
 
@@ -15,7 +16,8 @@ VERSION = 1
 
 def to_json(record: VolumeRecord) -> dict[str, Any]:
     """Render a record; the manifest is named by its digest."""
-    document: dict[str, Any] = {
+    document: dict[str, Any] = {} if record.wants is None else {"wants": wants_to_json(record.wants)}
+    document |= {
         "version": VERSION,
         "volume_id": record.volume_id,
         "name": record.name,
@@ -44,7 +46,7 @@ def from_json(document: Mapping[str, Any], manifest: Manifest) -> VolumeRecord:
         if document["manifest"] != manifest.digest:
             raise StoreUnusable(f"its manifest is {manifest.digest}, it names {str(document['manifest'])[:80]!r}")
         context = {exactly(str, key): exactly(str, value) for key, value in document["context"].items()}
-        return VolumeRecord(
+        record = VolumeRecord(
             volume_id=exactly(str, document["volume_id"]),
             name=exactly(str, document["name"]),
             spec=replace(VolumeSpec.from_context(context), from_claim=exactly(bool, document["from_claim"])),
@@ -53,8 +55,29 @@ def from_json(document: Mapping[str, Any], manifest: Manifest) -> VolumeRecord:
             manifest=manifest,
             claim=_claim(document.get("claim")),
         )
-    except (KeyError, TypeError, AttributeError, InvalidArgument) as error:
+        return record if document.get("wants") is None else record.wanting(wants_from_json(document["wants"]))
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidArgument) as error:
         raise StoreUnusable(f"it is damaged: {repr(error)[:400]}") from error
+
+
+def wants_to_json(wants: Wants) -> dict[str, Any]:
+    """Render what a volume wants, as people write it."""
+    selector = render_selector(wants.node_selector)
+    return {"replicas": render_replicas(wants.replicas), "nodeSelector": selector, "pin": wants.pin}
+
+
+def wants_from_json(document: Mapping[str, Any]) -> Wants:
+    """Read what a volume wants; what isn't there is the default.
+
+    Raises:
+        TypeError, ValueError, AttributeError: it is something else.
+
+    """
+    return Wants(
+        replicas=read_replicas(exactly(str, document.get("replicas", "0"))),
+        node_selector=read_selector(exactly(str, document.get("nodeSelector", ""))),
+        pin=exactly(bool, document.get("pin", False)),
+    )
 
 
 def _capability(item: dict[str, Any]) -> Capability:

@@ -5,16 +5,18 @@ carries. The context names the place; the manifest digest in it (``revision``) i
 where to find it: what a volume *is* stands in its VolumeRecord, which only the driver writes.
 """
 
-import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from csi_model.core.capability import Capability
-from csi_model.core.fields import FIELDS, Auth, parse_fields, render_fields
+from csi_model.core.changes import PROVISIONER_PREFIX, check_bringable, read_changes
+from csi_model.core.fields import FIELDS, LASTING, Auth, attribute_of, parse_fields, render_fields
+from csi_model.core.globs import Selection
 from csi_model.core.manifest import Manifest
+from csi_model.core.placement import Placement, Wants
 from csi_model.core.reference import Reference
-from csi_model.core.templates import OBJECT_NAME, expand
+from csi_model.core.templates import OBJECT_NAME, Annotations, expand, uses_annotations
 from csi_model.errors import InvalidArgument
 
 SCHEMA = "1"
@@ -23,14 +25,11 @@ node refuses one that it doesn't know instead of guessing."""
 SCHEMA_KEY = "schema"
 REVISION_KEY = "revision"
 """The Manifest digest that the context's author expects. Bytes are never looked up by it."""
+ALLOWED_SOURCES = "allowedSources"
 MAX_CONTEXT_BYTES = 4096  # CSI spec, "Size Limits": map<string, string> is 4 KiB in total
-PROVISIONER_PREFIX = "csi.storage.k8s.io/"
-"""Keys that external-provisioner (--extra-create-metadata) and kubelet (podInfoOnMount) add."""
-_MAX_NAME_BYTES = 128  # CSI spec, "Size Limits"
 _REVISION = re.compile(r"[0-9a-f]{64}\Z")
 _REVISION_BYTES = len(REVISION_KEY) + 64
 _UID = re.compile(r"pvc-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")  # external-provisioner's names of volumes
-_FORBIDDEN_IN_NAME = {*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,10 @@ class VolumeSpec:
         auth: whose rights read it.
         include: globs, one of which a file must match; empty means all.
         exclude: globs, none of which a file may match.
-        pin: evicted only when nothing else can go.
+        placement: how its pods are steered.
+        warm_replicas: nodes to stage it on ahead of pods, at first; :data:`csi_model.core.placement.ALL` for all.
+        warm_node_selector: labels that such a node has to have, at first.
+        pin: evicted only when nothing else can go, at first.
         from_claim: whether the source's text was made from the claim's own words (then ``ambient`` needs the
             administrator's allow-list).
 
@@ -58,25 +60,58 @@ class VolumeSpec:
     auth: Auth = Auth.SECRET
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    placement: Placement = Placement.PREFER
+    warm_replicas: int = 0
+    warm_node_selector: tuple[tuple[str, str], ...] = ()
     pin: bool = False
     from_claim: bool = False
 
+    @property
+    def wants(self) -> Wants:
+        """What the volume wants of the cluster at first."""
+        return Wants(self.warm_replicas, self.warm_node_selector, self.pin)
+
+    @property
+    def fixed(self) -> "VolumeSpec":
+        """The spec without what can be changed while the volume lives."""
+        return replace(self, warm_replicas=0, warm_node_selector=(), pin=False)
+
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, str]) -> "VolumeSpec":
+    def from_parameters(
+        cls,
+        parameters: Mapping[str, str],
+        mutable: Mapping[str, str] | None = None,
+        *,
+        annotations: Annotations | None = None,
+        made: Reference | None = None,
+    ) -> "VolumeSpec":
         """Parse StorageClass parameters.
 
         Args:
             parameters: as CreateVolume gets them; keys under ``csi.storage.k8s.io/`` name the claim and the PV.
+            mutable: mutable parameters, which take precedence.
+            annotations: looks the claim's annotations up; None where nobody can.
+            made: the source of the volume, if it exists: annotations that were changed since then say nothing of it.
 
         Raises:
-            InvalidArgument: a parameter is unknown (the nearest name is suggested), missing or malformed, or a
-                template names what the call doesn't carry.
+            InvalidArgument: a parameter is unknown (the nearest name is suggested), missing or malformed, a template
+                names what the call doesn't carry, the source isn't covered by ``allowedSources``, or copies are
+                wanted that nobody could make.
+            ClaimIncomplete: the claim lacks the annotation that the source uses.
 
         """
         own = {key: value for key, value in parameters.items() if not key.startswith(PROVISIONER_PREFIX)}
-        fields = parse_fields(own)
-        text, from_claim = expand(fields.pop("source"), parameters)
-        return replace(cls(Reference.parse(text, field="parameters.source"), **fields), from_claim=from_claim)
+        found = parse_fields(own, tuple(FIELDS), where="parameters") | read_changes(mutable or {})
+        template, globs = found.pop("source"), found.pop(attribute_of(ALLOWED_SOURCES), ())
+        if made is not None and uses_annotations(template):
+            source, from_claim = made, True
+        else:
+            text, from_claim = expand(template, parameters, annotations)
+            source = Reference.parse(text, field="parameters.source")
+        _check_source(source, globs, parameters, needed=uses_annotations(template))
+        spec = cls(source, **found, from_claim=from_claim)
+        check_bringable(spec.auth, spec.wants, spec.placement, where="parameters")
+        return spec
 
     @classmethod
     def from_context(cls, context: Mapping[str, str]) -> "VolumeSpec":
@@ -92,9 +127,9 @@ class VolumeSpec:
                 f"volume_context.{SCHEMA_KEY}",
                 f"is {found!r}, this node knows {SCHEMA!r}: was the volume made by another version of csi-model?",
             )
-        own = {key: value for key, value in context.items() if key in FIELDS}
-        fields = parse_fields(own, where="volume_context")
-        return cls(Reference.parse(fields.pop("source"), field="volume_context.source"), **fields)
+        own = {key: value for key, value in context.items() if key in LASTING}
+        values = parse_fields(own, where="volume_context")
+        return cls(Reference.parse(values.pop("source"), field="volume_context.source"), **values)
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str]) -> "VolumeSpec":
@@ -104,12 +139,15 @@ class VolumeSpec:
             attributes: of a static PersistentVolume or an inline volume; names with a slash are others' additions.
 
         Raises:
-            InvalidArgument: a name is unknown (the nearest one is suggested), or as :meth:`from_context`.
+            InvalidArgument: a name is unknown (the nearest one is suggested), copies are wanted that nobody could
+                make, or as :meth:`from_context`.
 
         """
         own = {k: v for k, v in attributes.items() if "/" not in k and k not in (SCHEMA_KEY, REVISION_KEY)}
         parse_fields(own, where="volumeAttributes")
-        return cls.from_context(attributes)
+        spec = cls.from_context(attributes)
+        check_bringable(spec.auth, spec.wants, spec.placement, where="volumeAttributes")
+        return spec
 
     def context(self) -> dict[str, str]:
         """Render the volume_context without its revision: only what differs from a default, so that it stays small.
@@ -118,8 +156,9 @@ class VolumeSpec:
             InvalidArgument: it would be larger than CSI allows.
 
         """
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name in FIELDS}
-        differing = {f.name: own[f.name] for f in fields(self) if f.name in own and own[f.name] != f.default}
+        names = {attribute_of(name) for name in LASTING}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        differing = {name: value for name, value in own.items() if name in names}
         context = {SCHEMA_KEY: SCHEMA, **render_fields(differing)}
         size = sum(len(k.encode()) + len(v.encode()) for k, v in context.items()) + _REVISION_BYTES
         if size > MAX_CONTEXT_BYTES:
@@ -165,7 +204,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class VolumeRecord:
-    """The controller's durable record of a volume; never changes once written.
+    """The controller's durable record of a volume; of what is written nothing but ``wants`` ever changes.
 
     Attributes:
         volume_id: what CSI calls it.
@@ -175,6 +214,7 @@ class VolumeRecord:
         capacity: bytes answered to CreateVolume: the larger of the request and the model.
         manifest: the Revision's files.
         claim: whom it was made for, to tell people; None if nobody knows.
+        wants: what was said anew since it was made; None if nothing was.
 
     """
 
@@ -185,10 +225,35 @@ class VolumeRecord:
     capacity: int
     manifest: Manifest
     claim: Claim | None = None
+    wants: Wants | None = None
+
+    @property
+    def wanted(self) -> Wants:
+        """What the volume wants of the cluster now."""
+        return self.spec.wants if self.wants is None else self.wants
+
+    def wanting(self, wants: Wants) -> "VolumeRecord":
+        """Return the record after a change of what the volume wants."""
+        return replace(self, wants=None if wants == self.spec.wants else wants)
 
     def context(self) -> dict[str, str]:
         """Render the volume_context that CreateVolume answers: the spec's, and the revision."""
         return {**self.spec.context(), REVISION_KEY: self.manifest.digest}
+
+
+def _check_source(source: Reference, globs: Sequence[str], metadata: Mapping[str, str], *, needed: bool) -> None:
+    field = f"parameters.{ALLOWED_SOURCES}"
+    if not globs:
+        if needed:
+            raise InvalidArgument(
+                field, "is missing: source uses an annotation, so say what a claim may name, e.g. s3://models/**"
+            )
+        return
+    allowed = [expand(glob, metadata, field=field)[0] for glob in globs]
+    if not Selection(include=allowed).admits(str(source)):
+        raise InvalidArgument(
+            "parameters.source", f"is {source} for this claim, its class allows only {', '.join(allowed)}"
+        )
 
 
 def revision_of(context: Mapping[str, str]) -> str | None:
@@ -220,30 +285,3 @@ def check_revision(context: Mapping[str, str], manifest: Manifest) -> None:
             f"is {revision}, what the source has now is {manifest.digest}: the model was changed; a new volume gets "
             "the new revision, a source with versioning keeps the old one",
         )
-
-
-def check_name(name: str) -> None:
-    """Check CreateVolume's name.
-
-    Raises:
-        InvalidArgument: it is empty, over 128 bytes, no Unicode, or has characters that the CSI spec forbids.
-
-    """
-    if not name:
-        raise InvalidArgument("name", "is missing")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidArgument("name", "is not valid Unicode") from None
-    if size > _MAX_NAME_BYTES:
-        raise InvalidArgument("name", f"has more than {_MAX_NAME_BYTES} bytes")
-    if any(ord(char) in _FORBIDDEN_IN_NAME for char in name):
-        raise InvalidArgument("name", "has control characters, which the CSI spec forbids")
-
-
-def volume_id_of(name: str) -> str:
-    """Return the volume id for a name: unique per PV, and never the digest of what it holds.
-
-    Two PVs with one handle would be one volume to kubelet, and a pod with both would wait for ever.
-    """
-    return "m-" + hashlib.sha256(name.encode()).hexdigest()[:40]

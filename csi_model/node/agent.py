@@ -7,7 +7,10 @@ import time
 from pathlib import Path
 
 from csi_model.core.allow import Allowed
+from csi_model.core.copies import NodeReport, Orders
 from csi_model.errors import CsiModelError, StoreUnusable
+from csi_model.node.ahead import Ahead, Named
+from csi_model.node.census import Census
 from csi_model.node.holding import Holding, OpenSource
 from csi_model.node.inline import Inline
 from csi_model.node.locks import VolumeLocks
@@ -47,8 +50,13 @@ def check_mount(settings: StoreSettings, mounts: Mounts) -> None:
         raise StoreUnusable(f"{required} is not mounted: mount the store's disk there, or unset the required mount")
 
 
-def open_store(settings: StoreSettings, mounts: Mounts) -> Store:
+def open_store(settings: StoreSettings, mounts: Mounts, *, awaits_orders: bool = False) -> Store:
     """Open the store of this node, with the mount table as the truth about which trees are in use.
+
+    Args:
+        settings: of the store.
+        mounts: the mount table.
+        awaits_orders: as :class:`Store` takes it.
 
     Raises:
         StoreUnusable: the required mount is missing, or as :class:`Store`.
@@ -62,7 +70,7 @@ def open_store(settings: StoreSettings, mounts: Mounts) -> Store:
         names = (layout.in_use(mount.root) for mount in mounts.table().values())
         return {name for name in names if name is not None}
 
-    return Store(settings, in_use=in_use)
+    return Store(settings, in_use=in_use, awaits_orders=awaits_orders)
 
 
 class NodeAgent:
@@ -72,6 +80,7 @@ class NodeAgent:
         store: open; closed by :meth:`close`.
         mounts: binds trees onto targets.
         lookup: the registry's record of a volume, None if there is none.
+        named: the record of the ModelVolume of a name, for :meth:`obey`; None if there is none.
         open_source: opens a volume's source with the given CSI secrets.
         settings: every knob.
         node: this node's name, for people.
@@ -93,13 +102,14 @@ class NodeAgent:
         claim_events: ClaimEvents | None = None,
         inline: Allowed = Allowed(),  # noqa: B008 - frozen
         observe: Observe | None = None,
+        named: Named = lambda _: None,
     ) -> None:
         self.store = store
         self.mounts = mounts
         room = no_room if settings.page_cache.mode == "never" else memory.room
         self.engine = Engine(store, settings.transfer, room)
         self.telling = Telling(claim_events, node=node, observe=observe)
-        self.warmer = Warmer(store, self.engine, settings.warmer, self.telling)
+        self.warmer = Warmer(store, self.engine, settings.warmer, self.telling, changed=store.changed.ring)
         self.read_ahead = ReadAhead(settings.page_cache)
         locks = VolumeLocks()
         self._holding = holding = Holding(
@@ -115,12 +125,16 @@ class NodeAgent:
             store, holding, self._publishing, locks=locks, allowed=inline, ambient_allow=settings.ambient_allow,
             telling=self.telling,
         )  # fmt: skip
+        self.ahead = Ahead(store, self.warmer, named=named, open_source=open_source)
+        store.changed.listen(self.ahead.look)
+        self._census = Census(store, self.warmer, self.ahead)
         self._closing = threading.Event()
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin housekeeping in the background: resume warm-ups, collect holds, empty the trash."""
+        """Begin in the background to resume warm-ups, collect holds, empty the trash, and carry out orders."""
         self._housekeeping.start()
+        self.ahead.start()
         self.telling.start()
 
     def close(self) -> None:
@@ -128,6 +142,7 @@ class NodeAgent:
         self._closing.set()
         if self._housekeeping.is_alive():
             self._housekeeping.join()
+        self.ahead.close()
         self.read_ahead.close()
         self.warmer.close()
         self.telling.close()
@@ -151,6 +166,20 @@ class NodeAgent:
 
     def stats(self, volume_id: str, path: Path) -> Usage:
         return self._publishing.stats(volume_id, path)
+
+    def obey(self, orders: Orders) -> None:
+        """Take orders: what this node shall have, and what it may not evict by itself. Doesn't wait."""
+        self.store.retention.leave.obey(orders)
+        self.ahead.obey(orders)
+
+    def report(self) -> NodeReport:
+        """Say what is here; for one thread.
+
+        Raises:
+            StoreUnusable: the disk can't be read.
+
+        """
+        return self._census.take()
 
     def available(self) -> int:
         """Return the bytes that a new copy could get: what is free and what could be evicted."""

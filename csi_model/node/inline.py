@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from csi_model.core import capability
 from csi_model.core.allow import Allowed, check_sources, covers
-from csi_model.core.fields import Auth
+from csi_model.core.fields import CHANGEABLE, Auth
 from csi_model.core.globs import Selection
 from csi_model.core.manifest import Manifest
 from csi_model.core.volume import VolumeSpec, check_revision, revision_of
@@ -129,8 +129,9 @@ class Inline:
                 f"is ambient: whoever makes a pod could read {spec.source} as the driver can; use auth: secret with a "
                 "nodePublishSecretRef, or let the driver's ambient_allow cover it",
             )
-        if spec.pin:
-            raise InvalidArgument("volumeAttributes.pin", "is for StorageClasses: a pod's copy goes as others do")
+        for name in (*CHANGEABLE, "placement"):
+            if name in spec.context():
+                raise InvalidArgument(f"volumeAttributes.{name}", "is for StorageClasses, not for a pod's own volumes")
 
     # the hold
 

@@ -3,7 +3,7 @@
 It works inside the running agent (through the admin socket) and on a store that no agent has (through the lock).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -166,8 +166,11 @@ class Keeper:
     def evict(self, target: str, *, dry_run: bool) -> dict[str, Any]:
         """Delete copies that nothing holds or has mounted.
 
+        What the cluster wants here would come again, so it goes only when it is named. For what pods are steered to
+        strictly the controller is asked first, if it is named.
+
         Args:
-            target: ``unused`` for all of them, or a Manifest digest or its first digits.
+            target: ``unused`` for all that nobody wants, or a Manifest digest or its first digits.
             dry_run: only tell.
 
         Returns:
@@ -181,20 +184,45 @@ class Keeper:
         with translated("evicting"):
             evictable = {tree.manifest: tree for tree in self._store.retention.evictable()}
             trees = [tree.manifest for tree in self._store.trees.all()]
-            chosen = trees if target == "unused" else self._matching(trees, target)
+            if target == "unused":
+                chosen = trees
+                evictable = {it: tree for it, tree in evictable.items() if not self._store.retention.leave.wanted(it)}
+            else:
+                chosen = self._matching(trees, target)
             going = [evictable[digest] for digest in chosen if digest in evictable]
             freed = self._store.retention.evictable_bytes(going)
             kept = {digest: self._why_kept(digest) for digest in chosen if digest not in evictable}
             if not dry_run:
+                if target != "unused":
+                    self._ask(kept)
                 for tree in going:
                     if not self._store.retention.evict(tree.manifest):
                         kept[tree.manifest] = self._why_kept(tree.manifest)
             gone = [tree.manifest for tree in going if tree.manifest not in kept]
             return {"evicted": gone, "bytes": freed, "kept": kept, "dry_run": dry_run}
 
+    def _ask(self, kept: Mapping[str, str]) -> None:
+        retention = self._store.retention
+        guarded = [it for it in kept if retention.leave.guarded(it) and it not in retention.held()]
+        retention.leave.ask(guarded)
+
     def _why_kept(self, digest: str) -> str:
         holders = [hold.volume_id for hold in self._store.holds.all() if hold.manifest == digest]
-        return f"held by {', '.join(holders)}" if holders else "mounted in a pod, or being staged"
+        leave = self._store.retention.leave
+        if holders:
+            return f"held by {', '.join(holders)}"
+        if digest in self._store.retention.held():
+            return "mounted in a pod"
+        if not leave.known:
+            return "the controller hasn't told this node yet what may go"
+        if leave.guarded(digest):
+            return (
+                "pods are steered here strictly for it (placement: require): evicted by name, it goes within about a "
+                "minute, if the controller finds that no pod needs it here"
+            )
+        if leave.wanted(digest):
+            return "the cluster wants it here, and would bring it again (evict it by name to see that)"
+        return "being staged"
 
     def _matching(self, digests: list[str], prefix: str) -> list[str]:
         if len(prefix) < _SHORTEST:

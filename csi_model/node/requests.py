@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_model.core.capability import Capability
-from csi_model.core.volume import PROVISIONER_PREFIX
+from csi_model.core.changes import PROVISIONER_PREFIX
 
 EPHEMERAL_KEY = f"{PROVISIONER_PREFIX}ephemeral"
 

@@ -122,7 +122,7 @@ class Staging:
             context=asked,
             bytes=record.manifest.size,
             files=record.manifest.files,
-            pin=record.spec.pin,
+            pin=record.wanted.pin,
             capacity=record.capacity,
             since=time.time(),
             claim=record.claim,

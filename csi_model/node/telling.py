@@ -6,7 +6,7 @@ began, every 20 seconds how far it is, and how it ended. A volume whose copy is 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -111,7 +111,10 @@ class Telling:
             audience = self._audiences.setdefault(warmup, _Audience(self._clock()))
             if volume_id in audience.listeners:
                 return
+            told = listener in audience.listeners.values()  # it wants it ahead, too
             audience.listeners[volume_id] = listener
+            if told:
+                return
             manifest = warmup.manifest
             size = f"{bytes_text(manifest.size)}, {manifest.files} files"
             self._say(listener, "StagingStarted", f"staging {listener.source} ({size}){self._place()}")
@@ -138,7 +141,7 @@ class Telling:
         self._count(STAGED if error is None else STOPPED if stopped else FAILED, warmup.meter.elapsed())
         with self._changed:
             audience = self._audiences.pop(warmup, None)
-            for listener in audience.listeners.values() if audience is not None else ():
+            for listener in _once(audience):
                 if error is None:
                     self._say(listener, "Staged", self._success(warmup))
                 elif not isinstance(error, InProgress):
@@ -157,7 +160,7 @@ class Telling:
                     continue
                 audience.told = now
                 words = warmup.progress().words()
-                for listener in audience.listeners.values():
+                for listener in _once(audience):
                     self._say(listener, "Staging", f"staging {listener.source}{self._place()}: {words}")
 
     def _run(self) -> None:
@@ -199,3 +202,8 @@ class Telling:
         if isinstance(error, CsiModelError) and error.transient:
             return f"It is tried again by itself; if it stays, {acting} has to act"
         return f"Now {acting} has to act"
+
+
+def _once(audience: _Audience | None) -> Iterable[Listener]:
+    """Return everybody once, also who wants the same for two reasons: for a pod, and ahead of any."""
+    return dict.fromkeys(audience.listeners.values()) if audience is not None else ()

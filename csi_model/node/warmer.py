@@ -23,6 +23,7 @@ from csi_model.node.telling import Listener, Telling
 from csi_model.node.warmup import Opener, Warmup
 from csi_model.settings import WarmerSettings
 from csi_model.store.base import StagingStore
+from csi_model.store.bell import Ring, nobody
 from csi_model.transfer.engine import Engine
 from csi_model.transfer.fetching import Stopped
 
@@ -41,12 +42,20 @@ class Warmer:
         engine: how their bytes come.
         settings: how long an unwanted warm-up goes on.
         telling: tells people of the warm-ups; None for silence.
+        changed: called when a warm-up has begun or ended, or won't use somebody's rights any more.
 
     """
 
     def __init__(
-        self, store: StagingStore, engine: Engine, settings: WarmerSettings, telling: Telling | None = None
+        self,
+        store: StagingStore,
+        engine: Engine,
+        settings: WarmerSettings,
+        telling: Telling | None = None,
+        *,
+        changed: Ring = nobody,
     ) -> None:
+        self._ring = changed
         self._store = store
         self.engine = engine
         self._settings = settings
@@ -99,7 +108,8 @@ class Warmer:
             thread.start()
             self._threads.add(thread)
             self._running[manifest.digest] = warmup
-            return warmup, True
+        self._ring()
+        return warmup, True
 
     def leave(self, manifest: str, volume_id: str) -> None:
         """Note that a volume doesn't want a Revision any more; the warm-up stops soon after the last one left."""
@@ -157,6 +167,7 @@ class Warmer:
             self._telling.ended(warmup, error)  # with the lock, so that nobody joins who would never hear of the end
             self._threads.discard(threading.current_thread())
         warmup.finish(error)
+        self._ring()
 
     def _bring(self, warmup: Warmup) -> None:
         manifest = warmup.manifest
@@ -175,6 +186,7 @@ class Warmer:
                 except _OWN_FAULTS as error:
                     if warmup.fail(volume_id, open_source, error):
                         self._telling.refused(warmup, volume_id, error)
+                        self._ring()
                 else:
                     self._assemble(manifest)
 

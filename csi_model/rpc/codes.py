@@ -48,6 +48,13 @@ TABLE = (
         "a field or parameter is missing, malformed or unknown",
         "the field, what is wrong with it, what is allowed, and the nearest name",
     ),
+    # Not INVALID_ARGUMENT: external-provisioner comes back soon after any other code, and its author may be writing it.
+    Row(
+        errors.ClaimIncomplete,
+        Code.FAILED_PRECONDITION,
+        "the claim lacks the annotation that its StorageClass takes the model from, or is gone",
+        "the claim and the annotation",
+    ),
     Row(
         errors.UnsupportedCapability,
         Code.INVALID_ARGUMENT,

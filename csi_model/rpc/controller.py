@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 
-from csi_model.core.volume import check_name
+from csi_model.core.naming import check_name
+from csi_model.core.placement import NODE_KEY
 from csi_model.errors import InvalidArgument
 from csi_model.rpc import messages
 from csi_model.rpc.deadlines import create_time
@@ -16,7 +17,13 @@ from csi_model.rpc.slots import Slots
 from csi_model.rpc.verbs import VolumeVerbs
 
 _RPC = csi_pb2.ControllerServiceCapability.RPC
-_CAPABILITIES = (_RPC.CREATE_DELETE_VOLUME, _RPC.LIST_VOLUMES, _RPC.GET_VOLUME, _RPC.SINGLE_NODE_MULTI_WRITER)
+_CAPABILITIES = (
+    _RPC.CREATE_DELETE_VOLUME,
+    _RPC.LIST_VOLUMES,
+    _RPC.GET_VOLUME,
+    _RPC.SINGLE_NODE_MULTI_WRITER,
+    _RPC.MODIFY_VOLUME,
+)
 WAITING = 32
 """CreateVolume calls that wait at once; an answered one is repeated soon, so few places serve many claims."""
 
@@ -26,17 +33,17 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 
     Args:
         verbs: what it all rests on.
-        available: the store's free bytes, for GetCapacity; None where the process has no store, and then GetCapacity
-            isn't offered.
+        capacity: the bytes that a node has for a new copy, by its name ("" if the call names none), for GetCapacity; None
+            where nobody knows, and then GetCapacity isn't offered.
         waiting: CreateVolume calls that may wait at once.
 
     """
 
     def __init__(
-        self, verbs: VolumeVerbs, *, available: Callable[[], int] | None = None, waiting: int = WAITING
+        self, verbs: VolumeVerbs, *, capacity: Callable[[str], int] | None = None, waiting: int = WAITING
     ) -> None:
         self._verbs = verbs
-        self._available = available
+        self._capacity = capacity
         self._slots = Slots("CreateVolume", waiting)
 
     def CreateVolume(self, request: csi_pb2.CreateVolumeRequest, context: Any) -> csi_pb2.CreateVolumeResponse:
@@ -45,11 +52,11 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
         required_bytes, limit_bytes = messages.capacity_of(request)
         if request.HasField("volume_content_source"):
             raise InvalidArgument("volume_content_source", "is not supported: a model volume is filled from its source")
-        _refuse_mutable(request)
         with self._slots.take():
             record = self._verbs.create(
                 name=request.name,
                 parameters=dict(request.parameters),
+                mutable=dict(request.mutable_parameters),
                 capabilities=capabilities,
                 required_bytes=required_bytes,
                 limit_bytes=limit_bytes,
@@ -61,6 +68,12 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
     def DeleteVolume(self, request: csi_pb2.DeleteVolumeRequest, context: Any) -> csi_pb2.DeleteVolumeResponse:
         self._verbs.delete(messages.required("volume_id", request.volume_id))
         return csi_pb2.DeleteVolumeResponse()
+
+    def ControllerModifyVolume(
+        self, request: csi_pb2.ControllerModifyVolumeRequest, context: Any
+    ) -> csi_pb2.ControllerModifyVolumeResponse:
+        self._verbs.modify(messages.required("volume_id", request.volume_id), dict(request.mutable_parameters))
+        return csi_pb2.ControllerModifyVolumeResponse()
 
     def ControllerGetVolume(
         self, request: csi_pb2.ControllerGetVolumeRequest, context: Any
@@ -82,12 +95,12 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
         volume_id = messages.required("volume_id", request.volume_id)
         capabilities = messages.capabilities_of(request)
-        _refuse_mutable(request)
         reason = self._verbs.validate(
             volume_id,
             capabilities=capabilities,
             context=dict(request.volume_context),
             parameters=dict(request.parameters),
+            mutable=dict(request.mutable_parameters),
         )
         if reason:
             return csi_pb2.ValidateVolumeCapabilitiesResponse(message=reason)
@@ -95,24 +108,20 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
             volume_context=request.volume_context,
             volume_capabilities=request.volume_capabilities,
             parameters=request.parameters,
+            mutable_parameters=request.mutable_parameters,
         )
         return csi_pb2.ValidateVolumeCapabilitiesResponse(confirmed=confirmed)
 
     def GetCapacity(self, request: csi_pb2.GetCapacityRequest, context: Any) -> csi_pb2.GetCapacityResponse:
-        if self._available is None:
+        if self._capacity is None:
             context.set_code(grpc.StatusCode.UNIMPLEMENTED)  # as the generated base class does for the others
             raise NotImplementedError
-        # The topology asked for is this node's: a process with a store is asked for no other.
-        return csi_pb2.GetCapacityResponse(available_capacity=max(0, self._available()))
+        node = request.accessible_topology.segments.get(NODE_KEY, "")
+        return csi_pb2.GetCapacityResponse(available_capacity=max(0, self._capacity(node)))
 
     def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest, context: Any
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
-        kinds = [*_CAPABILITIES, *([_RPC.GET_CAPACITY] if self._available is not None else [])]
+        kinds = [*_CAPABILITIES, *([_RPC.GET_CAPACITY] if self._capacity is not None else [])]
         capabilities = [csi_pb2.ControllerServiceCapability(rpc=_RPC(type=kind)) for kind in kinds]
         return csi_pb2.ControllerGetCapabilitiesResponse(capabilities=capabilities)
-
-
-def _refuse_mutable(request: csi_pb2.CreateVolumeRequest | csi_pb2.ValidateVolumeCapabilitiesRequest) -> None:
-    if request.mutable_parameters:
-        raise InvalidArgument("mutable_parameters", "are not supported: a model volume never changes")

@@ -6,6 +6,7 @@ An unset submessage is truthy in protobuf: presence is asked with HasField, alwa
 from pathlib import Path
 
 from csi_model.core.capability import AccessMode, Capability
+from csi_model.core.placement import STAGED, Placement, label_of
 from csi_model.core.volume import VolumeRecord
 from csi_model.errors import InvalidArgument, VolumeNotFound
 from csi_model.node.requests import PublishRequest, StageRequest, Usage
@@ -153,8 +154,20 @@ def stats_path(value: str) -> Path:
 
 
 def volume_message(record: VolumeRecord) -> csi_pb2.Volume:
-    """Tell a volume; without a topology, since its copy can be made on every node."""
-    return csi_pb2.Volume(volume_id=record.volume_id, capacity_bytes=record.capacity, volume_context=record.context())
+    """Tell a volume.
+
+    One with ``placement: require`` is accessible where its revision is staged: the label that the orchestrator will
+    look for. Others are accessible everywhere, since their copy can be made on every node.
+    """
+    topology = []
+    if record.spec.placement == Placement.REQUIRE:
+        topology.append(csi_pb2.Topology(segments={label_of(record.manifest.digest): STAGED}))
+    return csi_pb2.Volume(
+        volume_id=record.volume_id,
+        capacity_bytes=record.capacity,
+        volume_context=record.context(),
+        accessible_topology=topology,
+    )
 
 
 def usage_messages(usage: Usage) -> list[csi_pb2.VolumeUsage]:

@@ -22,13 +22,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from csi_model import __version__
+from csi_model.cluster.webhook import reviewing
 from csi_model.node.telling import OUTCOMES
 from csi_model.rpc import codes
 from csi_model.rpc.interceptors import BUG
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-Figures = Callable[[], Mapping[str, float]]
-"""Reads figures when they are asked for: a value for each name of the table that it knows, in milliseconds."""
+Figures = Callable[[], Mapping[str, float | Mapping[str, float]]]
+"""Reads figures when they are asked for, in milliseconds: for each name of the table that it knows a value, or values
+by the value of its label."""
 
 
 class Kind(StrEnum):
@@ -61,7 +63,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-_NODE, _ALL = "node", "all"
+_NODE, _ALL, _WEBHOOK = "node", "all", "controller"
 STAGE = Metric(
     "csi_model_stage_seconds", Kind.HISTOGRAM, ("outcome",), _NODE,
     f"Seconds that a staging took, by how it ended: {', '.join(OUTCOMES)}. A warm-up counts once, however many "
@@ -97,10 +99,53 @@ RESERVED = Metric(
     "Bytes that are promised to running warm-ups and not written yet.",
 )  # fmt: skip
 WARMUPS = Metric("csi_model_warmups_running", Kind.GAUGE, (), _NODE, "Warm-ups that run now.")
+ORDERED = Metric(
+    "csi_model_wanted_revisions", Kind.GAUGE, (), _NODE, "Revisions that the controller wants on this node."
+)
+FAILING = Metric(
+    "csi_model_failing_revisions", Kind.GAUGE, (), _NODE,
+    "Such revisions that couldn't be brought here so far; `kubectl get modelnode -o yaml` tells why.",
+)  # fmt: skip
 REGISTERED = Metric(
     "csi_model_registered", Kind.GAUGE, (), _NODE, "1 if kubelet said that it has registered the driver, else 0."
 )
-TABLE = (STAGE, RPC, ERRORS, FETCHED, SHARED, EVICTED, CAPACITY, USED, RESERVED, WARMUPS, REGISTERED, BUILD)
+ADMISSION = Metric(
+    "csi_model_admission_seconds", Kind.HISTOGRAM, ("outcome",), _WEBHOOK,
+    "Seconds that the webhook took for a pod, by how it ended: `steered` (it prefers nodes now), `nothing` (there was "
+    "nothing to add), `late` (a model wasn't known in time), `failed` (a bug; the pod was let through as it came).",
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3),
+)  # fmt: skip
+CERTIFICATE = Metric(
+    "csi_model_webhook_certificate_seconds", Kind.GAUGE, (), _WEBHOOK,
+    "Seconds for which the webhook's certificate is still valid; it is renewed when a third of a year is left.",
+)  # fmt: skip
+LEADER = Metric(
+    "csi_model_leader", Kind.GAUGE, (), _WEBHOOK, "1 if this controller is the one that labels nodes, else 0."
+)
+WRITES = Metric(
+    "csi_model_api_writes_total", Kind.COUNTER, ("kind",), _WEBHOOK,
+    "Changes that the leader wrote to the Kubernetes API, by kind: `labels` and `taint` of Nodes, `orders` of "
+    "ModelNodes, `status` of ModelVolumes, `annotation` of claims.",
+)  # fmt: skip
+WRITES_WAITING = Metric(
+    "csi_model_api_writes_waiting", Kind.GAUGE, (), _WEBHOOK, "Such changes that are decided and not written yet."
+)
+DECISION = Metric(
+    "csi_model_decision_seconds", Kind.HISTOGRAM, (), _WEBHOOK,
+    "Seconds that the leader took to decide what news call for.",
+    (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)  # fmt: skip
+WANTED = Metric("csi_model_copies_wanted", Kind.GAUGE, (), _WEBHOOK, "Copies that nodes are told to have.")
+STAGED_COPIES = Metric("csi_model_copies_staged", Kind.GAUGE, (), _WEBHOOK, "Copies of those that are staged.")
+LACKING = Metric(
+    "csi_model_models_lacking", Kind.GAUGE, (), _WEBHOOK,
+    "Models that shall be on more nodes than can be had; their claims' events say why.",
+)  # fmt: skip
+TABLE = (
+    STAGE, RPC, ERRORS, FETCHED, SHARED, EVICTED, CAPACITY, USED, RESERVED, WARMUPS, ORDERED, FAILING, REGISTERED,
+    ADMISSION, CERTIFICATE,
+    LEADER, WANTED, STAGED_COPIES, LACKING, DECISION, WRITES, WRITES_WAITING, BUILD,
+)  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in TABLE}
 
 
@@ -109,10 +154,12 @@ class Metrics:
 
     Args:
         node: whether there is a node's agent in it.
+        webhook: whether there is an admission webhook in it.
+        steering: whether there is a controller in it that may lead.
 
     """
 
-    def __init__(self, *, node: bool) -> None:
+    def __init__(self, *, node: bool, webhook: bool = False, steering: bool = False) -> None:
         # A time beside each series, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has it untyped
         self._registry = CollectorRegistry()
@@ -125,6 +172,11 @@ class Metrics:
         if self._stage is not None:
             for outcome in OUTCOMES:
                 self._stage.labels(outcome)
+        self._admission = self._histogram(ADMISSION) if webhook else None
+        if self._admission is not None:
+            for outcome in reviewing.OUTCOMES:
+                self._admission.labels(outcome)
+        self._decision = self._histogram(DECISION) if steering else None
         self._registry.register(self._collected)
         ProcessCollector(registry=self._registry)
 
@@ -149,6 +201,16 @@ class Metrics:
         """Count how a staging ended: one of :data:`csi_model.node.telling.OUTCOMES`."""
         if self._stage is not None:
             self._stage.labels(outcome).observe(seconds)
+
+    def reviewed(self, outcome: str, seconds: float) -> None:
+        """Count how a pod's review ended: one of :data:`csi_model.cluster.webhook.reviewing.OUTCOMES`."""
+        if self._admission is not None:
+            self._admission.labels(outcome).observe(seconds)
+
+    def decided(self, seconds: float) -> None:
+        """Count a turn of deciding."""
+        if self._decision is not None:
+            self._decision.observe(seconds)
 
     def collect_from(self, figures: Figures) -> None:
         """Ask ``figures`` at each scrape."""
@@ -180,7 +242,10 @@ class _Collected:
             for name, value in source().items():
                 metric = _BY_NAME[name]
                 kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-                yield kind(name, metric.help, value=value)
+                family = kind(name, metric.help, labels=metric.labels)
+                for label, each in value.items() if isinstance(value, Mapping) else [(None, value)]:
+                    family.add_metric([] if label is None else [label], each)
+                yield family
 
 
 def _build() -> Any:

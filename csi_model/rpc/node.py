@@ -23,7 +23,20 @@ BRIEF = 128
 _MAX_NODE_ID_BYTES = 256  # CSI spec, NodeGetInfoResponse.node_id
 
 
-class NodeService(csi_pb2_grpc.NodeServicer):
+class NodeAbilities(csi_pb2_grpc.NodeServicer):
+    """What every process tells of nodes, also one that is only a controller: what they can.
+
+    csi-resizer asks the controller's endpoint whether nodes can expand volumes, and ends if there is no answer.
+    """
+
+    def NodeGetCapabilities(
+        self, request: csi_pb2.NodeGetCapabilitiesRequest, context: Any
+    ) -> csi_pb2.NodeGetCapabilitiesResponse:
+        capabilities = [csi_pb2.NodeServiceCapability(rpc=_RPC(type=kind)) for kind in _CAPABILITIES]
+        return csi_pb2.NodeGetCapabilitiesResponse(capabilities=capabilities)
+
+
+class NodeService(NodeAbilities):
     """Checks what is asked, calls the verbs, and words the answer.
 
     Args:
@@ -94,12 +107,6 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         volume_id = messages.required("volume_id", request.volume_id)
         usage = self._verbs.stats(volume_id, messages.stats_path(request.volume_path))
         return csi_pb2.NodeGetVolumeStatsResponse(usage=messages.usage_messages(usage))
-
-    def NodeGetCapabilities(
-        self, request: csi_pb2.NodeGetCapabilitiesRequest, context: Any
-    ) -> csi_pb2.NodeGetCapabilitiesResponse:
-        capabilities = [csi_pb2.NodeServiceCapability(rpc=_RPC(type=kind)) for kind in _CAPABILITIES]
-        return csi_pb2.NodeGetCapabilitiesResponse(capabilities=capabilities)
 
     def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest, context: Any) -> csi_pb2.NodeGetInfoResponse:
         # The disk limits how many models fit, not a number of volumes: max_volumes_per_node stays 0.

@@ -13,7 +13,7 @@ from csi_model.rpc.controller import ControllerService
 from csi_model.rpc.generated import csi_pb2_grpc
 from csi_model.rpc.identity import IdentityService
 from csi_model.rpc.interceptors import CallInterceptor, Observe
-from csi_model.rpc.node import NodeService
+from csi_model.rpc.node import NodeAbilities, NodeService
 from csi_model.rpc.sockets import owner_only, remove_stale, socket_path
 
 WORKERS = 256
@@ -91,7 +91,7 @@ def build_server(
         endpoint: as :class:`Server` takes it.
         identity: who the driver is.
         controller: the controller service, if it is served.
-        node: the node service, if it is served.
+        node: the node service, if it is served; a process without it still tells what nodes can.
         observe: counts every call; None for nobody.
 
     Raises:
@@ -103,8 +103,7 @@ def build_server(
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
         if controller is not None:
             csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
-        if node is not None:
-            csi_pb2_grpc.add_NodeServicer_to_server(node, server)
+        csi_pb2_grpc.add_NodeServicer_to_server(node or NodeAbilities(), server)
 
     return Server(endpoint, register, observe=observe)
 

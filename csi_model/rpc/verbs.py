@@ -22,6 +22,7 @@ class VolumeVerbs(Protocol):
         *,
         name: str,
         parameters: Mapping[str, str],
+        mutable: Mapping[str, str],
         capabilities: Sequence[Capability],
         required_bytes: int,
         limit_bytes: int,
@@ -33,6 +34,7 @@ class VolumeVerbs(Protocol):
         Args:
             name: the orchestrator's name for it, the key of idempotency.
             parameters: of the StorageClass.
+            mutable: of the VolumeAttributesClass; they take precedence.
             capabilities: at least one.
             required_bytes: the least capacity; 0 says nothing.
             limit_bytes: the greatest capacity; 0 says nothing.
@@ -42,6 +44,7 @@ class VolumeVerbs(Protocol):
         Raises:
             InProgress: it isn't done after ``timeout``.
             InvalidArgument, UnsupportedCapability: what was asked can't be.
+            ClaimIncomplete: the claim lacks what its class takes from it.
             VolumeExists: a volume of this name was made from other arguments.
             CapacityExceeded: the model is larger than ``limit_bytes``.
             SourceError: the source can't be resolved.
@@ -50,6 +53,15 @@ class VolumeVerbs(Protocol):
 
     def delete(self, volume_id: str) -> None:
         """Forget a volume; one that isn't known is no error, whatever its id looks like."""
+
+    def modify(self, volume_id: str, mutable: Mapping[str, str]) -> None:
+        """Change what a volume wants; what isn't named stays as it is.
+
+        Raises:
+            VolumeNotFound: there is none.
+            InvalidArgument: something of it can't be; then nothing is changed.
+
+        """
 
     def get(self, volume_id: str) -> VolumeRecord:
         """Return a volume.
@@ -78,6 +90,7 @@ class VolumeVerbs(Protocol):
         capabilities: Sequence[Capability],
         context: Mapping[str, str],
         parameters: Mapping[str, str],
+        mutable: Mapping[str, str],
     ) -> str:
         """Tell why a volume can't do all that is asked; "" if it can.
 

@@ -62,11 +62,7 @@ class WebServer:
     def __init__(
         self, address: str, pages: Pages, *, connections: int = _CONNECTIONS, patience: float = _PATIENCE
     ) -> None:
-        host, port = _parse(address)
-        try:
-            self._server = _Server(_listener(host, port), pages, connections, patience)
-        except (OSError, UnicodeError) as error:
-            raise StoreUnusable(f"can't listen on {address} for HTTP: {error}") from error
+        self._server = _Server(listen(address, "http"), pages, connections, patience)
         self.port: int = self._server.socket.getsockname()[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": _POLL}, name="http", daemon=True
@@ -190,13 +186,32 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: probes come every few seconds."""
 
 
-def _parse(address: str) -> tuple[str, int]:
+def listen(address: str, field: str) -> socket.socket:
+    """Listen at ``ADDRESS:PORT``, as :class:`WebServer` has it.
+
+    Args:
+        address: where.
+        field: the option's name.
+
+    Raises:
+        InvalidArgument: it is no such address.
+        StoreUnusable: nobody can listen there.
+
+    """
+    host, port = _parse(address, field)
+    try:
+        return _listener(host, port)
+    except (OSError, UnicodeError) as error:
+        raise StoreUnusable(f"can't listen on {address} for {field}: {error}") from error
+
+
+def _parse(address: str, field: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP's own number
-        raise InvalidArgument("http", f"{address[:200]!r} is no address: say :9808 or 127.0.0.1:9808")
+        raise InvalidArgument(field, f"{address[:200]!r} is no address: say :9808 or 127.0.0.1:9808")
     bare = host.removeprefix("[").removesuffix("]")
     if (":" in bare) != (host == f"[{bare}]"):
-        raise InvalidArgument("http", f"{address[:200]!r} is no address: say [::1]:9808")
+        raise InvalidArgument(field, f"{address[:200]!r} is no address: say [::1]:9808")
     return bare, int(port)
 
 

@@ -16,6 +16,7 @@ from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.records import exactly
 from csi_model.core.treehash import is_digest
 from csi_model.core.volume import Claim
+from csi_model.store.bell import Ring, nobody
 from csi_model.store.durable import fsync_directory, write_file
 from csi_model.store.layout import Layout
 
@@ -78,9 +79,15 @@ class Holds:
 
     Whoever changes a hold has its volume's lock. Files are written outside the lock of this class, so that volumes
     don't wait for each other's disk, and nobody who only reads waits for any.
+
+    Args:
+        layout: the store's paths.
+        changed: called when there is a hold more or less.
+
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, changed: Ring = nobody) -> None:
+        self._changed = changed
         self._layout = layout
         self._lock = threading.Lock()
         self._holds: dict[str, Hold] = {}
@@ -110,8 +117,11 @@ class Holds:
         path = self._layout.hold(hold.volume_id)
         write_file(path, _render(hold), scratch=self._layout.assembly)
         with self._lock:
+            new = hold.volume_id not in self._holds
             self._holds[hold.volume_id] = hold
             self.unreadable.discard(path.name)
+        if new:
+            self._changed()
 
     def drop(self, volume_id: str) -> Hold | None:
         """End a hold, also an unreadable one; durable when this returns.
@@ -128,7 +138,9 @@ class Holds:
         fsync_directory(path.parent)
         with self._lock:
             self.unreadable.discard(path.name)
-            return self._holds.pop(volume_id, None)
+            hold = self._holds.pop(volume_id, None)
+        self._changed()
+        return hold
 
     def held(self) -> set[str]:
         """Manifest digests that some volume holds."""

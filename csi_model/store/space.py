@@ -14,6 +14,8 @@ from types import TracebackType
 from csi_model.core.units import bytes_text
 from csi_model.errors import StoreFull
 
+_ADVICE = "delete pods or volumes that hold other models on this node, or give the store a larger disk"
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -33,18 +35,31 @@ class Room:
     available: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What eviction didn't do.
+
+    Attributes:
+        evictable: bytes that could have gone and wouldn't have sufficed; 0 if they went.
+        words: what is waited for, for people; "" if for nothing.
+
+    """
+
+    evictable: int = 0
+    words: str = ""
+
+
 class Space:
     """The room under one store's root.
 
     Args:
         root: any path on the file system.
         high_watermark: fraction that copies may fill.
-        make_room: called with the bytes that are lacking; evicts and returns how many bytes could have been
-            evicted but were not enough (0 if it made the room).
+        make_room: called with the bytes that are lacking; evicts, and tells what it didn't.
 
     """
 
-    def __init__(self, root: Path, *, high_watermark: float, make_room: Callable[[int], int]) -> None:
+    def __init__(self, root: Path, *, high_watermark: float, make_room: Callable[[int], Shortfall]) -> None:
         self._root = root
         self._high = high_watermark
         self._make_room = make_room
@@ -89,14 +104,14 @@ class Space:
         lacking = size - promised - room.available
         if lacking <= 0:
             return
-        evictable = self._make_room(lacking)
+        short = self._make_room(lacking)
         free = self.room().available + promised
         if size > free:
             raise StoreFull(
                 f"the copy needs {bytes_text(size)} and the store can give {bytes_text(max(0, free))}: "
-                f"{bytes_text(size - free)} are missing, {bytes_text(evictable)} more could be evicted; "
-                "delete pods or volumes that hold other models on this node, or give the store a larger disk",
-                needed=size, free=max(0, free), evictable=evictable,
+                f"{bytes_text(size - free)} are missing, {bytes_text(short.evictable)} more could be evicted; "
+                f"{short.words or _ADVICE}",
+                needed=size, free=max(0, free), evictable=short.evictable,
             )  # fmt: skip
 
     def _give_back(self, size: int) -> None:

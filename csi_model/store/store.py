@@ -13,6 +13,7 @@ from pathlib import Path
 from csi_model.core.manifest import Entry, Manifest
 from csi_model.errors import SourceInvalid
 from csi_model.settings import StoreSettings
+from csi_model.store.bell import Bell
 from csi_model.store.blobs import Blobs
 from csi_model.store.durable import settle, translated, write_file
 from csi_model.store.holds import Holds
@@ -20,11 +21,12 @@ from csi_model.store.identity import ingest_name
 from csi_model.store.ingest import DiskIngest
 from csi_model.store.labels import Label
 from csi_model.store.layout import Layout
+from csi_model.store.leave import Leave
 from csi_model.store.opening import open_root
 from csi_model.store.retention import Retention
 from csi_model.store.rubbish import Rubbish
 from csi_model.store.smalls import DiskSmallFiles
-from csi_model.store.space import DiskReservation, Space
+from csi_model.store.space import DiskReservation, Shortfall, Space
 from csi_model.store.trees import Trees
 
 
@@ -36,6 +38,11 @@ class Store:
     Args:
         settings: where and how full.
         in_use: names under ``trees/`` and ``trash/`` that the mount table shows in use.
+        awaits_orders: whether somebody tells what shall be here and what may go, and no copy goes before that
+            (:class:`csi_model.store.leave.Leave`).
+
+    Attributes:
+        changed: rings when there is a tree or a hold more or less, and when another tree is leaving.
 
     Raises:
         StoreLocked: another agent owns it.
@@ -43,11 +50,14 @@ class Store:
 
     """
 
-    def __init__(self, settings: StoreSettings, *, in_use: Callable[[], set[str]] = set) -> None:
+    def __init__(
+        self, settings: StoreSettings, *, in_use: Callable[[], set[str]] = set, awaits_orders: bool = False
+    ) -> None:
         self.settings = settings
         self.layout = Layout(settings.root)
         self._wanted: list[Manifest] = []
         self._writing: set[str] = set()
+        self.changed = Bell()
         self._changed = threading.Condition()
         self._keeping = threading.Lock()
         with translated(f"opening the store {settings.root}"):
@@ -55,19 +65,20 @@ class Store:
             try:
                 label = Label(settings.selinux_label)
                 label.check(self.layout.assembly)
-                self.holds = Holds(self.layout)
+                self.holds = Holds(self.layout, self.changed.ring)
             except BaseException:
                 self.close()
                 raise
         self.blobs = Blobs(self.layout, label)
-        self.trees = Trees(self.layout, self.blobs)
+        self.trees = Trees(self.layout, self.blobs, self.changed.ring)
         self._rubbish = Rubbish(
             self.layout, self.blobs, self.trees,
             protected=self._protected, in_use=in_use, sole_writer=self._sole_writer,
         )  # fmt: skip
         self.retention = Retention(
-            self.blobs, self.trees, self.holds, self._rubbish, protected=self._protected, in_use=in_use
-        )
+            self.blobs, self.trees, self.holds, self._rubbish, protected=self._protected, in_use=in_use,
+            leave=Leave(awaits_orders=awaits_orders, changed=self.changed.ring),
+        )  # fmt: skip
         self.space = Space(settings.root, high_watermark=settings.high_watermark, make_room=self._make_room)
 
     def close(self) -> None:
@@ -185,10 +196,18 @@ class Store:
 
     # room
 
-    def _make_room(self, lacking: int) -> int:
+    def _make_room(self, lacking: int) -> Shortfall:
         with translated("making room"):
             goal = self.space.room().available + lacking
-            return self.retention.make_room(lambda: goal - self.space.room().available, partly=False)
+            calm = not self._somebody_waits()  # what is only wanted ahead mustn't drive out what is
+            return self.retention.make_room(
+                lambda: goal - self.space.room().available, partly=False, spare=lambda: calm
+            )
+
+    def _somebody_waits(self) -> bool:
+        """Tell whether a pod on this node waits for something that isn't here."""
+        awaited = self.holds.held() | self.retention.leave.urgent()
+        return any(self.trees.find(manifest) is None for manifest in awaited)
 
     def make_shards(self) -> None:
         """Make the directories that blobs and notes will lie in, ahead of need: 512 of them take up to half a second.
@@ -210,7 +229,10 @@ class Store:
                 self._rubbish.forget()
             self.trees.relabel()
             room = self.space.room()
-            if room.used <= room.total * self.settings.high_watermark:
-                return
-            goal = int(room.total * self.settings.low_watermark)
-            self.retention.make_room(lambda: self.space.room().used - goal, partly=True)
+            most, goal = (
+                int(room.total * mark) for mark in (self.settings.high_watermark, self.settings.low_watermark)
+            )
+            if room.used > most:
+                self.retention.make_room(
+                    lambda: self.space.room().used - goal, partly=True, spare=lambda: self.space.room().used <= most
+                )

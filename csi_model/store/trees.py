@@ -15,6 +15,7 @@ from secrets import token_hex
 from csi_model.core.manifest import Manifest
 from csi_model.core.treehash import is_digest
 from csi_model.errors import SourceInvalid
+from csi_model.store.bell import Ring, nobody
 from csi_model.store.blobs import Blobs
 from csi_model.store.durable import fsync_all, remove_tree, settle, write_file
 from csi_model.store.layout import SMALL, Layout
@@ -43,9 +44,17 @@ class Tree:
 
 
 class Trees:
-    """The trees of one store. Methods raise OSError; the store translates."""
+    """The trees of one store. Methods raise OSError; the store translates.
 
-    def __init__(self, layout: Layout, blobs: Blobs) -> None:
+    Args:
+        layout: its paths.
+        blobs: its blobs.
+        changed: called when a tree has appeared, is gone, or was given up by the last who held it.
+
+    """
+
+    def __init__(self, layout: Layout, blobs: Blobs, changed: Ring = nobody) -> None:
+        self._changed = changed
         self._layout = layout
         self._blobs = blobs
         self.gate = threading.RLock()
@@ -88,6 +97,7 @@ class Trees:
             with suppress(OSError):
                 remove_tree(work)
             raise
+        self._changed()
         settle([self._layout.trees])
         return self._layout.tree_root(manifest.digest)
 
@@ -160,6 +170,7 @@ class Trees:
         """Note that a tree's last hold has just ended; one that isn't there is no error."""
         with suppress(FileNotFoundError):
             os.utime(self._layout.tree(manifest))
+            self._changed()
 
     def pin(self, manifest: str) -> None:
         """Mark a tree to be evicted last."""
@@ -172,6 +183,7 @@ class Trees:
     def remove(self, manifest: str, dispose: Callable[[Path], None]) -> None:
         """Hand a tree's directory to ``dispose``."""
         dispose(self._layout.tree(manifest))
+        self._changed()
 
 
 def _make_parents(directory: Path, made: set[Path]) -> None:

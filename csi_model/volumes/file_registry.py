@@ -7,11 +7,13 @@
                                          line 3: sha256 of lines 1 and 2
     <root>/.<random>.new                 being written
 
-A file appears by link(2), whole and durable, and never changes: readers in other processes see all or nothing, and of
-two writers one wins. The small line comes first, so that listing ids doesn't read manifests.
+A file appears by link(2), whole and durable, and is replaced by rename(2) when what its volume wants changes: readers
+in other processes see all or nothing, and of two writers one wins. Changing and deleting exclude each other by flock(2)
+of the directory. The small line comes first, so that listing ids doesn't read manifests.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -24,9 +26,10 @@ from secrets import token_hex
 from typing import Any
 
 from csi_model.core.manifest import Manifest
+from csi_model.core.placement import Wants
 from csi_model.core.records import from_json, to_json
 from csi_model.core.volume import VolumeRecord
-from csi_model.errors import SourceInvalid, StoreUnusable, VolumeExists
+from csi_model.errors import SourceInvalid, StoreUnusable, VolumeExists, VolumeNotFound
 from csi_model.store.durable import fsync_directory, write_all
 
 log = logging.getLogger(__name__)
@@ -69,24 +72,25 @@ class FileRegistry:
             raise StoreUnusable(f"the record {path} of volume {volume_id[:128]!r} can't be used: {error}") from error
 
     def put(self, record: VolumeRecord) -> None:
-        path, new = self._path(record.volume_id), self._root / f".{token_hex(8)}{_NEW}"
         with _failing(f"writing volume {record.volume_id[:128]!r}"):
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
+            with self._written(record) as new:
                 try:
-                    write_all(descriptor, _encode(record))
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                os.link(new, path)
-            except FileExistsError:
-                raise VolumeExists(f"volume {record.volume_id[:128]!r} exists") from None
-            finally:
-                new.unlink(missing_ok=True)
+                    os.link(new, self._path(record.volume_id))
+                except FileExistsError:
+                    raise VolumeExists(f"volume {record.volume_id[:128]!r} exists") from None
+            fsync_directory(self._root)
+
+    def modify(self, volume_id: str, wants: Wants) -> None:
+        with _failing(f"changing volume {volume_id[:128]!r}"), self._alone():
+            record = self.get(volume_id)
+            if record is None:
+                raise VolumeNotFound(f"no volume has the id {volume_id[:128]!r}")
+            with self._written(record.wanting(wants)) as new:
+                new.rename(self._path(volume_id))
             fsync_directory(self._root)
 
     def delete(self, volume_id: str) -> None:
-        with _failing(f"deleting volume {volume_id[:128]!r}"):
+        with _failing(f"deleting volume {volume_id[:128]!r}"), self._alone():
             self._path(volume_id).unlink(missing_ok=True)
             fsync_directory(self._root)  # also when it was gone already: perhaps by a call that died before this line
 
@@ -111,6 +115,31 @@ class FileRegistry:
             log.warning("%s is no record of a volume: it is left out of the list", path)
             return None
         return volume_id
+
+    @contextmanager
+    def _written(self, record: VolumeRecord) -> Iterator[Path]:
+        """Write a record to a new file, durably; whatever is left of it at the end is removed."""
+        new = self._root / f".{token_hex(8)}{_NEW}"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                write_all(descriptor, _encode(record))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            yield new
+        finally:
+            new.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others, in this process and elsewhere, from changing or deleting; creating goes on."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _path(self, volume_id: str) -> Path:
         """Ids are free text, so a hash names the file."""

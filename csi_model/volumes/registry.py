@@ -1,12 +1,14 @@
 """The contract of a VolumeRegistry: the controller's durable memory of which volumes exist.
 
-A record is written once, whole, and never changes; it is durable before :meth:`VolumeRegistry.put` returns, and
-other processes see either all of it or nothing. Implementations pass ``tests/contracts/registry_contract.py``.
+A record is written once, whole, and nothing of it changes later but what the volume wants; it is durable before
+:meth:`VolumeRegistry.put` returns, and other processes see either all of it or nothing. Implementations pass
+``tests/contracts/registry_contract.py``.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from csi_model.core.placement import Wants
 from csi_model.core.volume import VolumeRecord
 
 
@@ -31,6 +33,15 @@ class VolumeRegistry(Protocol):
             VolumeExists: a record with this id is there already; it is left as it is.
             CapacityExceeded: its manifest is larger than the registry can keep; nothing is written.
             StoreUnusable: the registry can't be written.
+
+        """
+
+    def modify(self, volume_id: str, wants: Wants) -> None:
+        """Replace what a volume wants, durably; nothing else of its record changes.
+
+        Raises:
+            VolumeNotFound: there is no such volume.
+            StoreUnusable: the registry can't be written, or the record is damaged.
 
         """
 

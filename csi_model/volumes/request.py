@@ -8,8 +8,11 @@ from csi_model.core.allow import covers
 from csi_model.core.capability import Capability
 from csi_model.core.fields import Auth
 from csi_model.core.manifest import Manifest
+from csi_model.core.naming import check_name, volume_id_of
+from csi_model.core.reference import Reference
+from csi_model.core.templates import Annotations
 from csi_model.core.units import bytes_text
-from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec, check_name, volume_id_of
+from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec
 from csi_model.errors import CapacityExceeded, InvalidArgument
 
 
@@ -43,11 +46,25 @@ class VolumeRequest:
         capabilities: Sequence[Capability],
         required_bytes: int,
         limit_bytes: int,
+        mutable: Mapping[str, str] | None = None,
+        annotations: Annotations | None = None,
+        made: Reference | None = None,
     ) -> "VolumeRequest":
         """Check all that can be checked without asking the source.
 
+        Args:
+            name: the orchestrator's name.
+            parameters: of the StorageClass.
+            capabilities: at least one.
+            required_bytes: as the attribute.
+            limit_bytes: as the attribute.
+            mutable: as :meth:`VolumeSpec.from_parameters` takes it.
+            annotations: likewise.
+            made: likewise.
+
         Raises:
             InvalidArgument: the name, a parameter or the capacity range can't be.
+            ClaimIncomplete: the claim lacks the annotation that the source uses.
             UnsupportedCapability: a capability can't be.
 
         """
@@ -57,7 +74,7 @@ class VolumeRequest:
             raise InvalidArgument("capacity_range", f"is below zero: required {required_bytes}, limit {limit_bytes}")
         if 0 < limit_bytes < required_bytes:
             raise InvalidArgument("capacity_range", f"requires {required_bytes} bytes and limits to {limit_bytes}")
-        spec = VolumeSpec.from_parameters(parameters)
+        spec = VolumeSpec.from_parameters(parameters, mutable, annotations=annotations, made=made)
         spec.context()  # refuses what is too large for CSI now, not after minutes of listing
         claim = Claim.from_parameters(parameters, name)
         return cls(name, spec, frozenset(capabilities), required_bytes, limit_bytes, claim)
@@ -109,7 +126,7 @@ def check_ambient(spec: VolumeSpec, allowed: Sequence[str]) -> None:
         raise InvalidArgument(
             "parameters.auth",
             f"is ambient, and the claim's own words made {spec.source}: whoever makes a claim could read all that the "
-            "driver can; use auth: secret, or let the driver's ambient_allow cover it",
+            "driver can; use auth: secret, or let the class's allowedSources or the driver's ambient_allow cover it",
         )
 
 

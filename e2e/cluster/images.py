@@ -41,6 +41,11 @@ def provisioner() -> Image:
     return from_files(reference, {"csi-provisioner": programs.provisioner()}, ["/csi-provisioner"])
 
 
+def resizer() -> Image:
+    reference = f"localhost/csi-resizer:{programs.RESIZER}"
+    return from_files(reference, {"csi-resizer": programs.resizer()}, ["/csi-resizer"])
+
+
 def from_files(
     reference: str, files: Mapping[str, Path], entrypoint: Sequence[str], links: Mapping[str, str] | None = None
 ) -> Image:

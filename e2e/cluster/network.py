@@ -9,12 +9,15 @@ from collections.abc import Iterable
 from e2e.cluster import place
 from e2e.cluster.shell import run
 
+_BRIDGE = "02:00:0a:d2:00:01"
+
 
 def make(nodes: Iterable[int]) -> None:
     """Make the control plane's namespace, its bridge and the tests' cable; CommandFailed."""
     _ip("netns", "add", place.CONTROL_PLANE)
     _in(place.CONTROL_PLANE, "link", "set", "lo", "up")
-    _in(place.CONTROL_PLANE, "link", "add", "br0", "type", "bridge")
+    # An address of its own: else it has one of its cables', and nobody finds it for a while when that one goes
+    _in(place.CONTROL_PLANE, "link", "add", "br0", "address", _BRIDGE, "type", "bridge")
     _in(place.CONTROL_PLANE, "addr", "add", f"{place.CLUSTER_IP}/24", "dev", "br0")
     _in(place.CONTROL_PLANE, "addr", "add", f"{place.SERVICE_IP}/32", "dev", "br0")
     _in(place.CONTROL_PLANE, "link", "set", "br0", "up")
@@ -23,8 +26,23 @@ def make(nodes: Iterable[int]) -> None:
     _ip("addr", "add", f"{place.HOST_IP}/24", "dev", place.HOST_INTERFACE)
     _ip("link", "set", place.HOST_INTERFACE, "up")
     for number in nodes:
-        _in(place.CONTROL_PLANE, "route", "add", place.pod_network(number), "via", place.node_ip(number))
-        _ip("route", "add", place.pod_network(number), "via", place.node_ip(number), "dev", place.HOST_INTERFACE)
+        _lead_to(number)
+
+
+def join(number: int, others: Iterable[int]) -> None:
+    """Tell everybody the way to the pods of a node that joins; CommandFailed."""
+    _lead_to(number)
+    for other in others:
+        _in(place.node_namespace(other), "route", "add", place.pod_network(number), "via", place.node_ip(number))
+
+
+def leave(number: int, others: Iterable[int]) -> None:
+    """Let everybody forget the way to the pods of a node that is gone."""
+    network = place.pod_network(number)
+    run("ip", "-n", place.CONTROL_PLANE, "route", "del", network, check=False)
+    run("ip", "route", "del", network, check=False)
+    for other in others:
+        run("ip", "-n", place.node_namespace(other), "route", "del", network, check=False)
 
 
 def make_node(number: int, nodes: Iterable[int]) -> None:
@@ -64,6 +82,11 @@ def namespaces() -> list[str]:
 def processes() -> list[int]:
     """Return the pids of those who are in our namespaces."""
     return [int(pid) for namespace in namespaces() for pid in run("ip", "netns", "pids", namespace).split()]
+
+
+def _lead_to(number: int) -> None:
+    _in(place.CONTROL_PLANE, "route", "add", place.pod_network(number), "via", place.node_ip(number))
+    _ip("route", "add", place.pod_network(number), "via", place.node_ip(number), "dev", place.HOST_INTERFACE)
 
 
 def _ip(*arguments: str) -> None:

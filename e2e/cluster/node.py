@@ -4,7 +4,7 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from e2e.cluster import cgroups, network, node_files, place, programs
@@ -35,9 +35,9 @@ class Node:
 
     # --- Its life ---
 
-    def make(self, disk: int) -> None:
+    def make(self, disk: int, taints: Sequence[Mapping[str, str]] = ()) -> None:
         """Make its files; see node_files.make."""
-        node_files.make(self.folder, self.number, self._pki, disk)
+        node_files.make(self.folder, self.number, self._pki, disk, taints)
 
     def boot(self) -> None:
         """Start it without containerd and kubelet; CommandFailed, TookTooLong."""
@@ -116,6 +116,13 @@ class Node:
             ctr = programs.packages().program("ctr")
             self.run(ctr, "--namespace", "k8s.io", "images", "import", image.archive, timeout=300)
             (self.folder / "images.json").write_text(json.dumps({**self._images(), image.reference: image.digest}))
+
+    def take(self, other: "Node", reference: str) -> None:
+        """Import an image that another node has; CommandFailed."""
+        ctr, archive = programs.packages().program("ctr"), self.folder / "taken.tar"
+        other.run(ctr, "--namespace", "k8s.io", "images", "export", archive, reference, timeout=300)
+        self.run(ctr, "--namespace", "k8s.io", "images", "import", archive, timeout=300)
+        archive.unlink()
 
     def logs(self) -> list[Path]:
         return sorted((self.folder / "log").glob("*.log"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from e2e.cluster import place, programs
@@ -21,7 +22,7 @@ _SYSCTLS = {
 }
 
 
-def make(folder: Path, number: int, pki: Pki, disk: int) -> None:
+def make(folder: Path, number: int, pki: Pki, disk: int, taints: Sequence[Mapping[str, str]] = ()) -> None:
     """Make what a new node finds; CommandFailed.
 
     Args:
@@ -29,6 +30,7 @@ def make(folder: Path, number: int, pki: Pki, disk: int) -> None:
         number: of the node.
         pki: where its certificates are.
         disk: bytes of the disk that holds the store; the file is sparse.
+        taints: which it has when it registers for the first time.
 
     """
     for name in ("var-lib", "var-log", "sysctl", "network", "log"):
@@ -37,7 +39,7 @@ def make(folder: Path, number: int, pki: Pki, disk: int) -> None:
         (folder / "sysctl" / name).write_text(f"{value}\n")
     make_disk(folder / "disk.img", disk)
     (folder / "containerd.toml").write_text(_containerd(folder / "network"))
-    (folder / "kubelet.json").write_text(json.dumps(_kubelet(place.node_name(number), pki), indent=2))
+    (folder / "kubelet.json").write_text(json.dumps(_kubelet(place.node_name(number), pki, taints), indent=2))
     (folder / "network" / "10-bridge.conflist").write_text(json.dumps(_network(number)))
 
 
@@ -74,7 +76,7 @@ state = "/run/containerd"
 """
 
 
-def _kubelet(name: str, pki: Pki) -> dict[str, object]:
+def _kubelet(name: str, pki: Pki, taints: Sequence[Mapping[str, str]]) -> dict[str, object]:
     nothing = {f"{disk}.{what}": "0%" for disk in ("nodefs", "imagefs") for what in ("available", "inodesFree")}
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -98,6 +100,7 @@ def _kubelet(name: str, pki: Pki) -> dict[str, object]:
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "maxPods": 60,
+        "registerWithTaints": list(taints),
         "nodeStatusUpdateFrequency": "5s",
         "nodeLeaseDurationSeconds": 12,  # renewed every quarter of it
     }

@@ -38,10 +38,12 @@ class Pki:
         self._kubeconfig(authority, "kube-controller-manager", "system:kube-controller-manager", "")
         self._kubeconfig(authority, "kube-scheduler", "system:kube-scheduler", "")
         for number in nodes:
-            name = place.node_name(number)
-            self._kubeconfig(authority, name, f"system:node:{name}", "system:nodes")
-            self._issue(authority, f"{name}-server", f"system:node:{name}", "system:nodes", name, place.node_ip(number))
+            self._node(authority, number)
         self._account_keys()
+
+    def add(self, number: int) -> None:
+        """Make what a node has that joins later."""
+        self._node(trustme.CA.from_pem(self.ca.read_bytes(), self.ca_key.read_bytes()), number)
 
     def certificate(self, name: str) -> Path:
         return self.folder / f"{name}.crt"
@@ -51,6 +53,11 @@ class Pki:
 
     def kubeconfig(self, name: str) -> Path:
         return self.folder / f"{name}.kubeconfig"
+
+    def _node(self, authority: trustme.CA, number: int) -> None:
+        name = place.node_name(number)
+        self._kubeconfig(authority, name, f"system:node:{name}", "system:nodes")
+        self._issue(authority, f"{name}-server", f"system:node:{name}", "system:nodes", name, place.node_ip(number))
 
     def _issue(self, authority: trustme.CA, file: str, name: str, group: str, *hosts: str) -> None:
         issued = authority.issue_cert(

@@ -16,7 +16,9 @@ from hack import fetching
 KUBERNETES = "v1.36.3"
 ETCD = "v3.6.5"
 PROVISIONER = "v6.4.0"
+RESIZER = "v2.3.0"
 HELM = "v3.22.0"
+_PROVISIONER = "github.com/kubernetes-csi/external-provisioner/v6"  # the module
 _PACKAGES = ("runc", "containerd", "containernetworking-plugins", "buildah", "debootstrap", "busybox-static")
 # Kubernetes's go.mod replaces these by folders of its own repository; they are published as modules of their own
 _STAGING = (
@@ -59,9 +61,15 @@ def etcd() -> Path:
 
 @cache
 def provisioner() -> Path:
-    module = "github.com/kubernetes-csi/external-provisioner/v6"
-    found = fetching.wrapped("csi-provisioner", PROVISIONER, [f"{module}/cmd/csi-provisioner"], module=module)
-    return found["csi-provisioner"]
+    packages = [f"{_PROVISIONER}/cmd/csi-provisioner"]
+    return fetching.wrapped("csi-provisioner", PROVISIONER, packages, module=_PROVISIONER)["csi-provisioner"]
+
+
+@cache
+def resizer() -> Path:
+    module, like = "github.com/kubernetes-csi/external-resizer/v2", f"{_PROVISIONER}@{PROVISIONER}"
+    found = fetching.wrapped("csi-resizer", RESIZER, [f"{module}/cmd/csi-resizer"], module=module, like=like)
+    return found["csi-resizer"]
 
 
 @cache
@@ -105,7 +113,7 @@ def packages() -> Packages:
 
 def fetch_all() -> None:
     """Fetch what is missing, saying how long it took; NotFetched."""
-    for make in (packages, etcd, kubernetes, provisioner, helm, minio):
+    for make in (packages, etcd, kubernetes, provisioner, resizer, helm, minio):
         begun = time.monotonic()
         make()
         print(f"{make.__name__}: {time.monotonic() - begun:.0f} s", flush=True)

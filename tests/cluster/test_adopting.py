@@ -1,12 +1,18 @@
 import base64
 
+import pytest
+
 from csi_model.cluster.adopting import Adopting
 from csi_model.cluster.model_volume import name_of
 from csi_model.cluster.persistent_volumes import Known, trim
-from csi_model.core.volume import Claim, volume_id_of
+from csi_model.core.naming import volume_id_of
+from csi_model.core.placement import ALL, Wants
+from csi_model.core.volume import Claim
 from tests.cluster.adopter import MANIFEST, NOWHERE, SECRET, TEAM, names, said, settled, wait
 from tests.cluster.pvs import CLAIM, PATH, RECORDS, pv
 from tests.contracts.registry_contract import record
+
+CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 
 
 def test_a_static_volume_gets_its_record(server, adopting, registry):
@@ -37,7 +43,49 @@ def test_a_record_that_was_lost_is_made_anew(server, adopting, registry):
     settled(adopting)
     server.delete(f"{RECORDS}/{volume_id}")
     wait(server, lambda: names(server) == [volume_id])
-    assert registry.get(volume_id).manifest == MANIFEST
+    made = registry.get(volume_id)
+    assert made.manifest == MANIFEST
+    assert (made.spec.placement, made.wanted) == (record().spec.placement, record().wanted)
+
+
+def test_a_record_that_is_made_anew_wants_what_its_class_says(server, adopting, registry):
+    parameters = {"warmReplicas": "all", "csi.storage.k8s.io/pvc/name": "x"}
+    server.create(CLASSES, {"metadata": {"name": "busy"}, "driverName": "csi-model.io", "parameters": parameters})
+    context = {"source": "s3://models/qwen", "auth": "anonymous", "warmReplicas": "1", "pin": "true"}
+    server.create(PATH, pv(provisioned=True, context=context, volumeAttributesClassName="busy"))
+    server.create(PATH, pv("pv-2", provisioned=True, context=context, volumeAttributesClassName="gone"))
+    adopting.start()
+    wait(server, lambda: len(names(server)) == 2)
+    assert registry.get("pv-1").wanted == Wants(ALL, pin=True)
+    assert registry.get("pv-2").wanted == Wants(1, pin=True)
+
+
+def test_a_cluster_that_knows_no_such_classes_has_none(server, adopting, registry):
+    server.unknown = {"volumeattributesclasses"}
+    server.create(PATH, pv(volumeAttributesClassName="busy"))
+    adopting.start()
+    wait(server, lambda: names(server) == [name_of("pv-1")])
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"driverName": "ebs.csi.aws.com", "parameters": {"iops": "1"}}, "isn't one of the driver csi-model.io"),
+        ({"driverName": "csi-model.io", "parameters": {"iops": "1"}}, "mutable_parameters.iops: is unknown"),
+        (
+            {"driverName": "csi-model.io", "parameters": {"warmReplicas": "1"}},
+            "a Secret reaches a node only with a pod",
+        ),
+    ],
+)
+def test_a_class_for_other_volumes_is_told(server, adopting, item, words):
+    server.create(CLASSES, {"metadata": {"name": "busy"}, **item})
+    server.create("/api/v1/namespaces/a/secrets", {"metadata": {"name": "b"}, "data": {}})
+    context = {"source": "s3://models/qwen", "auth": "secret" if "Secret" in words else "anonymous"}
+    secret = {"nodeStageSecretRef": {"namespace": "a", "name": "b"}}
+    server.create(PATH, pv(volumeAttributesClassName="busy", context=context, csi=secret))
+    adopting.start()
+    wait(server, lambda: words in said(server, NOWHERE))
 
 
 def test_a_volume_that_has_its_record_is_left_alone(server, adopting, registry, resolver):

@@ -39,6 +39,28 @@ def test_an_object_is_not_made_twice(api):
         api.create(PATH, thing())
 
 
+def test_a_change_of_an_old_version_or_of_another_object_is_refused(api):
+    version = api.create(PATH, thing())["metadata"]["resourceVersion"]
+    api.merge_patch(f"{PATH}/a", {"metadata": {"resourceVersion": version}, "spec": {"x": 1}})
+    with pytest.raises(ApiConflict):
+        api.merge_patch(f"{PATH}/a", {"metadata": {"resourceVersion": version}, "spec": {"x": 2}})
+    with pytest.raises(ApiRefused):
+        api.merge_patch(f"{PATH}/a", {"metadata": {"uid": "another"}, "spec": {"x": 2}})
+    with pytest.raises(ApiConflict):
+        api.delete(f"{PATH}/a", uid="another")
+    assert api.get(f"{PATH}/a")["spec"] == {"x": 1}
+    api.delete(f"{PATH}/a", uid=api.get(f"{PATH}/a")["metadata"]["uid"])
+    assert api.get(f"{PATH}/a") is None
+
+
+def test_another_patience_is_of_the_same_api(server, api):
+    server.failures = [-2]
+    with pytest.raises(ApiUnavailable):
+        api.within(0.05).get(f"{PATH}/a")
+    server.over.set()
+    assert api.get(f"{PATH}/a") is None
+
+
 def test_metadata_alone_can_be_had(api):
     api.create(PATH, thing(x=1))
     assert "spec" not in api.get(f"{PATH}/a", accept=METADATA)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from csi_model.cluster import model_volume
 from csi_model.cluster.model_volume import HANDLE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_UID, parse, render, volume_id_in
 from csi_model.core.manifest import Entry, Manifest
-from csi_model.core.volume import Claim, volume_id_of
+from csi_model.core.naming import volume_id_of
+from csi_model.core.placement import ALL, Wants
+from csi_model.core.volume import Claim
 from csi_model.errors import CapacityExceeded, StoreUnusable
 from tests.contracts.registry_contract import WEIRD_IDS, record
 
@@ -38,6 +40,36 @@ def test_it_says_to_people_what_the_volume_is():
     assert spec["claim"] == {"namespace": "team", "name": "qwen", "uid": "5f0c2b3e-0000-4000-8000-000000000001"}
     assert spec["revision"] == record().manifest.digest
     assert "revision" not in spec["context"]
+
+
+def test_it_says_how_pods_are_steered_and_what_is_wanted():
+    spec = render(record())["spec"]
+    assert spec["placement"] == spec["context"]["placement"] == "require"
+    assert spec["wants"] == {"replicas": "3", "nodeSelector": "gpu=h100", "pin": True}
+    assert render(record(wants=Wants(ALL)))["spec"]["wants"] == {"replicas": "all", "nodeSelector": "", "pin": False}
+
+
+def test_an_object_from_before_they_were_written_is_what_its_context_says():
+    old = item()
+    del old["spec"]["placement"], old["spec"]["wants"]
+    assert parse(old, "m-1") == record()
+
+
+def test_what_is_wanted_may_be_edited():
+    edited = item(wants={"replicas": "all", "nodeSelector": " zone=a, gpu=h100"})
+    assert parse(edited, "m-1") == record(wants=Wants(ALL, (("gpu", "h100"), ("zone", "a"))))
+
+
+@pytest.mark.parametrize(
+    "wants", [{"replicas": 2}, {"replicas": "-1"}, {"nodeSelector": "a=b,a=c"}, {"pin": 1}, [], "x"]
+)
+def test_a_slip_there_leaves_the_volume_as_it_was_made(wants):
+    assert parse(item(wants=wants), "m-1") == record()
+
+
+@given(JSON)
+def test_what_is_wanted_never_makes_a_volume_unusable(wants):
+    assert parse(item(wants=wants), "m-1").spec == record().spec
 
 
 def test_a_claim_that_nobody_knows_is_left_out():
@@ -124,7 +156,10 @@ def test_the_object_of_another_volume_is_refused():
 
 
 @pytest.mark.parametrize(
-    "name", sorted(item()["spec"].keys() - {"claim", "source", "bytes", "files", "size", "shortRevision"})
+    "name",
+    sorted(
+        item()["spec"].keys() - {"claim", "source", "bytes", "files", "size", "shortRevision", "placement", "wants"}
+    ),
 )
 def test_a_missing_field_is_damage(name):
     damaged = item()

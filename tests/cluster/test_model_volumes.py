@@ -2,6 +2,7 @@ import pytest
 
 from csi_model.cluster.errors import ApiExpired
 from csi_model.cluster.model_volume import name_of
+from csi_model.core.placement import Wants
 from csi_model.core.volume import Claim
 from csi_model.errors import CapacityExceeded, StoreUnusable
 from tests.cluster.pvs import RECORDS
@@ -75,8 +76,39 @@ def test_no_custom_resource_definition_is_no_empty_registry(server, registry):
             call()
 
 
+def test_a_change_of_what_is_wanted_is_one_request_and_touches_nothing_else(server, registry):
+    registry.put(record("m-1"))
+    path = f"{RECORDS}/{name_of('m-1')}"
+    before, asked = server.all(RECORDS)[0]["spec"], len(server.requests)
+    registry.modify("m-1", Wants(7))
+    assert server.requests[asked:] == [("patch", path)]
+    assert server.all(RECORDS)[0]["spec"] == {**before, "wants": {"replicas": "7", "nodeSelector": "", "pin": False}}
+
+
+def test_a_change_that_may_not_be_made_is_no_missing_volume(server, registry):
+    registry.put(record("m-1"))
+    server.denied = {("patch", "modelvolumes")}
+    with pytest.raises(StoreUnusable, match="'patch'"):
+        registry.modify("m-1", Wants(7))
+
+
 def test_whose_claim_it_is_is_written_down(registry):
     registry.put(record(claim=None))
     for claim in (Claim("a", "b", "u"), Claim("a", "c"), None):
         registry.claimed("m-1", claim)
         assert registry.get("m-1").claim == claim
+
+
+@pytest.mark.parametrize("volume_id", ["m-" + "0" * 40, "a volume of somebody's own"])
+def test_a_record_is_found_by_the_name_of_its_object(registry, volume_id):
+    registry.put(record(volume_id))
+    assert registry.named(name_of(volume_id)) == registry.get(volume_id)
+    assert registry.named("s-gone") is None
+
+
+def test_an_object_that_is_not_what_its_name_says_is_none(server, registry):
+    registry.put(record("some volume"))
+    name = name_of("some volume")
+    server.patch(f"{RECORDS}/{name}", {"metadata": {"annotations": None}})
+    with pytest.raises(StoreUnusable, match="isn't what its name says"):
+        registry.named(name)

@@ -14,7 +14,9 @@ from csi_model.cluster.persistent_volumes import (
     trim,
 )
 from csi_model.core.capability import AccessMode
-from csi_model.core.volume import Claim, volume_id_of
+from csi_model.core.naming import volume_id_of
+from csi_model.core.placement import ALL, Placement, Wants
+from csi_model.core.volume import Claim
 from csi_model.errors import CsiModelError, InvalidArgument, UnsupportedCapability
 from tests.cluster.pvs import CLAIM, pv
 from tests.contracts.registry_contract import record
@@ -134,6 +136,28 @@ def test_what_a_read_only_volume_cannot_be_is_refused(spec, words):
 def test_access_modes_that_nobody_knows_are_refused(modes):
     with pytest.raises(InvalidArgument):
         trim(pv(accessModes=modes)).capabilities()
+
+
+def test_whoever_writes_a_volume_says_himself_where_it_can_be():
+    context = {"source": "s3://models/qwen", "auth": "anonymous", "placement": "require"}
+    with pytest.raises(InvalidArgument, match=r"volumeAttributes\.placement: .*nodeAffinity"):
+        trim(pv(context=context)).spec()
+    made = trim(pv(context={**context, "warmReplicas": "2"}, provisioned=True)).record(MANIFEST)
+    assert (made.spec.placement, made.wanted) == (Placement.REQUIRE, Wants(2))
+
+
+def test_a_volume_that_people_write_may_be_brought_ahead():
+    context = {"source": "s3://models/qwen", "warmReplicas": "all", "warmNodeSelector": "gpu=h100", "pin": "true"}
+    made = trim(pv(context={**context, "auth": "ambient", "placement": "any"})).record(MANIFEST)
+    assert made.wanted == Wants(ALL, (("gpu", "h100"),), pin=True)
+    with pytest.raises(InvalidArgument, match=r"volumeAttributes\.warmReplicas: .*auth is secret"):
+        trim(pv(context={**context, "auth": "secret"})).spec()
+
+
+@pytest.mark.parametrize("name", ["allowedSources", "warmReplica"])
+def test_what_is_no_attribute_of_a_volume_is_told(name):
+    with pytest.raises(InvalidArgument, match=rf"volumeAttributes\.{name}: is unknown"):
+        trim(pv(context={"source": "s3://models/qwen", name: "s3://**"})).spec()
 
 
 def test_a_record_is_made_of_it():

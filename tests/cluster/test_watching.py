@@ -76,6 +76,19 @@ def test_a_long_list_comes_in_pages_and_is_told_at_once(server, watch, heard):
     assert server.requests.count(("list", PATH)) == 3
 
 
+def test_what_is_not_selected_is_not_there_and_goes_when_it_is_not_any_more(server, api, heard):
+    for name in ("a", "b"):
+        server.create(PATH, volume(name, x=1))
+    watch = Watch(api, PATH, lambda item: item["spec"]["x"], heard, query={"fieldSelector": "spec.x!=2"}, page=1)
+    begun(server, watch)
+    assert heard.next() == {"a": 1, "b": 1}
+    assert server.requests.count(("list", PATH)) == 2
+    server.create(PATH, volume("c", x=2))
+    server.patch(f"{PATH}/b", {"spec": {"x": 2}})
+    assert ("b", None) in [heard.next(), heard.next()]
+    watch.stop()
+
+
 def test_a_watch_that_ends_goes_on_where_it_was(server, watch, heard):
     begun(server, watch)
     server.create(PATH, volume("a", x=1))

@@ -9,9 +9,10 @@ from csi_model.core.capability import AccessMode, Capability
 from csi_model.core.checksum import Algorithm, Checksum
 from csi_model.core.fields import Auth
 from csi_model.core.manifest import Entry, Manifest
+from csi_model.core.placement import ALL, Placement, Wants
 from csi_model.core.reference import Reference
 from csi_model.core.volume import Claim, VolumeRecord, VolumeSpec
-from csi_model.errors import VolumeExists
+from csi_model.errors import VolumeExists, VolumeNotFound
 from csi_model.volumes.registry import VolumeRegistry
 
 WEIRD_IDS = [
@@ -23,7 +24,8 @@ WEIRD_IDS = [
 def record(volume_id: str = "m-1", **changes) -> VolumeRecord:
     spec = VolumeSpec(
         Reference.parse("s3://models/qwen"), endpoint="https://minio.example.com", auth=Auth.AMBIENT,
-        include=("*.safetensors", "a/**"), pin=True, from_claim=True,
+        include=("*.safetensors", "a/**"), placement=Placement.REQUIRE, warm_replicas=3,
+        warm_node_selector=(("gpu", "h100"),), pin=True, from_claim=True,
     )  # fmt: skip
     capabilities = (
         Capability(AccessMode.MULTI_NODE_READER_ONLY, fs_type="ext4", mount_flags=("noexec", "ro")),
@@ -68,6 +70,32 @@ class RegistryContract:
         registry.put(record())
         with pytest.raises(VolumeExists):
             registry.put(record(capacity=7))
+        assert registry.get("m-1") == record()
+
+    def test_what_a_volume_wants_is_replaced_and_nothing_else(self, registry: VolumeRegistry):
+        registry.put(record())
+        registry.put(record("m-2"))
+        for wants in (Wants(2, (("gpu", "h100"),), pin=False), Wants(ALL), record().spec.wants):
+            registry.modify("m-1", wants)
+            found = registry.get("m-1")
+            assert found is not None
+            assert found.wanted == wants
+            assert replace(found, wants=None) == record() == replace(record("m-2"), volume_id="m-1")
+        assert registry.get("m-1") == record()
+        assert registry.get("m-2") == record("m-2")
+
+    @pytest.mark.parametrize("volume_id", ["m-2", "", "y" * 100_000, *WEIRD_IDS], ids=lambda text: repr(text)[:40])
+    def test_what_is_not_there_cannot_be_changed(self, registry: VolumeRegistry, volume_id: str):
+        registry.put(record())
+        with pytest.raises(VolumeNotFound):
+            registry.modify(volume_id, Wants(1))
+        assert list(registry.ids()) == ["m-1"]
+
+    def test_a_record_that_is_made_anew_wants_what_it_says(self, registry: VolumeRegistry):
+        registry.put(record())
+        registry.modify("m-1", Wants(7))
+        registry.delete("m-1")
+        registry.put(record())
         assert registry.get("m-1") == record()
 
     def test_a_deleted_record_is_gone_and_can_be_made_anew(self, registry: VolumeRegistry):

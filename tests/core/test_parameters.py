@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_model.core.fields import FIELDS, Auth, render
+from csi_model.core.naming import check_name, volume_id_of
 from csi_model.core.reference import Reference
 from csi_model.core.templates import VARIABLES, expand
-from csi_model.core.volume import SCHEMA, VolumeSpec, check_name, volume_id_of
+from csi_model.core.volume import SCHEMA, VolumeSpec
 from csi_model.errors import InvalidArgument
 
 SOURCE = {"source": "s3://models/qwen"}
@@ -20,7 +21,11 @@ VALUES = {
     "auth": st.sampled_from(["secret", "ambient", "anonymous"]),
     "include": st.lists(st.sampled_from(["*.bin", "a/**", "[a-z]?", " x "]), min_size=1, max_size=3).map(",".join),
     "exclude": st.just("a\n b ,\n,c"),
+    "placement": st.sampled_from(["prefer", "any"]),
+    "warmReplicas": st.just("0"),
+    "warmNodeSelector": st.sampled_from(["", "gpu=h100", "b=c, example.com/a=b"]),
     "pin": st.sampled_from(["true", "false"]),
+    "allowedSources": st.sampled_from(["s3://**", "s3://m/**\n,s3://models,s3://models/*"]),
 }
 PARAMETERS = st.fixed_dictionaries({"source": VALUES.pop("source")}, optional=VALUES)
 
@@ -88,6 +93,8 @@ def test_a_context_of_another_version_is_refused(schema: str | None):
         ("Region", "region"),
         ("includes", "include"),
         ("authn", "auth"),
+        ("warmreplicas", "warmReplicas"),
+        ("allowedSource", "allowedSources"),
     ],
 )
 def test_an_unknown_parameter_suggests_the_nearest(unknown: str, near: str):
@@ -109,6 +116,10 @@ def test_a_parameter_like_no_other_suggests_nothing():
         ("auth", "root", "secret, ambient, anonymous"),
         ("pin", "yes", "true, false"),
         ("addressing", "", "auto, path, virtual"),
+        ("placement", "required", "prefer, require, any"),
+        ("warmReplicas", "some", "want a number of nodes or all"),
+        ("warmNodeSelector", "gpu", "want label=value"),
+        ("allowedSources", "*.bin", "want e.g. s3://models"),
         ("region", "eu central", "region name"),
         ("include", " , ", "1 to 64 globs"),
         ("include", "a,../b", r"no '\.' or '\.\.'"),

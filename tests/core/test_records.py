@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from csi_model.core.manifest import Manifest
+from csi_model.core.placement import ALL, Wants
 from csi_model.core.records import from_json, to_json
 from csi_model.errors import StoreUnusable
 from tests.contracts.registry_contract import record
@@ -29,6 +30,11 @@ def test_a_record_survives_json():
         {"manifest": "0" * 64},
         {"claim": {"name": "x"}},
         {"claim": 7},
+        {"wants": 7},
+        {"wants": {"replicas": 2}},
+        {"wants": {"replicas": "two"}},
+        {"wants": {"pin": "true"}},
+        {"wants": {"nodeSelector": "a=b,a=c"}},
         {"claim": {"namespace": "a", "name": "b", "uid": 7}},
         {"capacity": True},
         {"from_claim": 1},
@@ -40,6 +46,21 @@ def test_a_record_survives_json():
 def test_what_is_not_ours_is_unusable(changes):
     with pytest.raises(StoreUnusable):
         from_json(document(**changes), record().manifest)
+
+
+def test_what_a_volume_wants_now_survives_json():
+    changed = record().wanting(Wants(ALL, (("a", "b"),)))
+    written = json.loads(json.dumps(to_json(changed)))
+    assert written["wants"] == {"replicas": "all", "nodeSelector": "a=b", "pin": False}
+    assert from_json(written, record().manifest) == changed
+
+
+def test_a_record_that_wants_what_it_was_made_with_says_nothing_of_it():
+    assert "wants" not in to_json(record().wanting(record().spec.wants))
+    assert (
+        from_json(document(wants={"replicas": "3", "nodeSelector": "gpu=h100", "pin": True}), record().manifest)
+        == record()
+    )
 
 
 def test_a_missing_field_is_unusable():

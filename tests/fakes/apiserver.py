@@ -12,7 +12,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.fakes.apiserver_objects import Objects, Refused, metadata_only
+from tests.fakes.apiserver_objects import Objects, Refused, metadata_only, selects
 
 _PATH = re.compile(
     r"(?P<group>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<ns>[^/]+))?/(?P<resource>[a-z]+)"
@@ -200,12 +200,15 @@ class _Handler(BaseHTTPRequestHandler):
         action = {
             "GET": lambda: objects.get(*at, match["name"]),
             "PATCH": lambda: objects.patch(*at, match["name"], body, subresource=match["sub"] or ""),
-            "DELETE": lambda: objects.delete(*at, match["name"]),
+            "DELETE": lambda: objects.delete(
+                *at, match["name"], uid=((body or {}).get("preconditions") or {}).get("uid")
+            ),
         }[self.command]
         return self._answer(200, self._shown(action()))
 
     def _list(self, objects, at):
-        items, more, version = objects.page(*at, int(self._query.get("limit", 0)), self._query.get("continue"))
+        wanted = selects(self._query.get("fieldSelector", ""))
+        items, more, version = objects.page(*at, int(self._query.get("limit", 0)), self._query.get("continue"), wanted)
         metadata = {"resourceVersion": str(version), **({"continue": more} if more else {})}
         shown = [self._shown(item) for item in items]
         if not shown and "PartialObjectMetadata" in self.headers.get("Accept", ""):
@@ -233,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
                 api.watching.remove(name)
 
     def _follow(self, api, epoch, resource, namespace, version):
+        wanted = selects(self._query.get("fieldSelector", ""))
         self.wfile.flush()
         while True:
             with api.objects.changed:
@@ -246,7 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self._event("ERROR", refused.document())
                     break
             for change in changes:
-                self._event(change.type, self._shown(change.object))
+                # One that isn't selected any more is gone, for this watch.
+                self._event(change.type if wanted(change.object) else "DELETED", self._shown(change.object))
             if self._query.get("allowWatchBookmarks") == "true":
                 self._event("BOOKMARK", {"kind": "Bookmark", "metadata": {"resourceVersion": str(version)}})
             self.wfile.flush()

@@ -2,11 +2,12 @@
 
 import copy
 import json
+import re
 import threading
 import uuid
 from dataclasses import dataclass
 
-STATUS_SUBRESOURCE = {"modelvolumes"}
+STATUS_SUBRESOURCE = {"modelvolumes", "modelnodes"}
 CREATED = "2030-01-01T00:00:00Z"
 
 
@@ -61,31 +62,40 @@ class Objects:
                 item["metadata"]["namespace"] = namespace
             if resource.split("|")[1] in STATUS_SUBRESOURCE:
                 item.pop("status", None)
+                item["metadata"]["generation"] = 1
             return self._keep("ADDED", resource, namespace, item)
 
     def patch(self, resource, namespace, name, change, *, subresource=""):
         with self.changed:
             there = self.get(resource, namespace, name)
+            _check_preconditions(resource, there, change.get("metadata") or {})
             new = merged(there, change)
             if subresource:
                 new = {**there, "status": new.get("status")}
             elif resource.split("|")[1] in STATUS_SUBRESOURCE and "status" in there:
                 new["status"] = there["status"]
+            if resource.split("|")[1] in STATUS_SUBRESOURCE and new.get("spec") != there.get("spec"):
+                new["metadata"]["generation"] += 1
             return self._keep_if_other(resource, namespace, there, new)
 
-    def delete(self, resource, namespace, name):
+    def delete(self, resource, namespace, name, *, uid=None):
         with self.changed:
             there = self.get(resource, namespace, name)
+            if uid not in (None, there["metadata"]["uid"]):
+                raise Refused(409, "Conflict", f"Precondition failed: UID in precondition: {uid}", name)
             del self._all[resource, namespace, name]
             return self._record("DELETED", resource, namespace, there)
 
-    def page(self, resource, namespace, limit, token):
+    def page(self, resource, namespace, limit, token, wanted=lambda _: True):
         """Return items, the token of the next page, and the version that the whole list has."""
         with self.changed:
             version, after = json.loads(token) if token else (self.version, None)
             if version < self.oldest:
                 raise Refused(410, "Expired", "The provided continue parameter is too old")
-            keys = sorted(key for key in self._all if key[0] == resource and namespace in ("", key[1]))
+            keys = sorted(
+                key for key, item in self._all.items()
+                if key[0] == resource and namespace in ("", key[1]) and wanted(item)
+            )  # fmt: skip
             keys = [key for key in keys if after is None or list(key) > after]
             here = keys[:limit] if limit else keys
             more = json.dumps([version, list(here[-1])]) if len(keys) > len(here) else ""
@@ -123,6 +133,27 @@ class Objects:
         self.history.append(Change(self.version, kind, resource, namespace, copy.deepcopy(item)))
         self.changed.notify_all()
         return copy.deepcopy(item)
+
+
+def _check_preconditions(resource, there, metadata):
+    """Refuse what was meant for another version or another object of the same name, as the real one does."""
+    name = there["metadata"]["name"]
+    if metadata.get("resourceVersion") not in (None, there["metadata"]["resourceVersion"]):
+        raise Refused(409, "Conflict", f'Operation cannot be fulfilled on {resource.split("|")[1]} "{name}"', name)
+    if metadata.get("uid") not in (None, there["metadata"]["uid"]):
+        raise Refused(422, "Invalid", f'{resource.split("|")[1]} "{name}" is invalid: metadata.uid', name)
+
+
+def selects(selector):
+    """Make a predicate of a field selector such as ``metadata.name=a,status.phase!=Failed``."""
+    parts = [re.fullmatch(r"([\w.]+?)(!?)==?(.*)", part).groups() for part in filter(None, selector.split(","))]
+
+    def field(item, path):
+        for key in path.split("."):
+            item = (item or {}).get(key)
+        return str(item or "")
+
+    return lambda item: all((field(item, path) == value) != bool(no) for path, no, value in parts)
 
 
 def merged(there, change):

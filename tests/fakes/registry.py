@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Sequence
 
+from csi_model.core.placement import Wants
 from csi_model.core.volume import VolumeRecord
-from csi_model.errors import CsiModelError, VolumeExists
+from csi_model.errors import CsiModelError, VolumeExists, VolumeNotFound
 
 
 class MemoryRegistry:
@@ -31,6 +32,13 @@ class MemoryRegistry:
             if record.volume_id in self._records:
                 raise VolumeExists(f"volume {record.volume_id} exists")
             self._records[record.volume_id] = record
+
+    def modify(self, volume_id: str, wants: Wants) -> None:
+        with self._lock:
+            self._maybe_fail()
+            if volume_id not in self._records:
+                raise VolumeNotFound(f"no volume {volume_id!r}")
+            self._records[volume_id] = self._records[volume_id].wanting(wants)
 
     def delete(self, volume_id: str) -> None:
         with self._lock:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from csi_model.core.capability import Capability
+from csi_model.core.changes import change
 from csi_model.core.manifest import Manifest
-from csi_model.core.reference import Reference
-from csi_model.core.volume import VolumeRecord, VolumeSpec, volume_id_of
+from csi_model.core.naming import volume_id_of
+from csi_model.core.volume import VolumeRecord, VolumeSpec
 from csi_model.errors import InProgress, InvalidArgument, InvalidToken, NotStaged, VolumeExists, VolumeNotFound
 from csi_model.node.requests import PublishRequest, StageRequest, Usage
 
@@ -56,6 +57,7 @@ class FakeVolumes:
         *,
         name: str,
         parameters: Mapping[str, str],
+        mutable: Mapping[str, str],
         capabilities: Sequence[Capability],
         required_bytes: int,
         limit_bytes: int,
@@ -67,7 +69,7 @@ class FakeVolumes:
         self.gate.pass_through()
         if self.fail_with is not None:
             raise self.fail_with
-        spec = VolumeSpec(Reference.parse(parameters.get("source", "s3://models/qwen3-8b")))
+        spec = VolumeSpec.from_parameters({"source": "s3://models/qwen3-8b", **parameters}, mutable)
         manifest = Manifest.of("s3://models", [])
         record = VolumeRecord(volume_id_of(name), name, spec, tuple(capabilities), required_bytes, manifest)
         if self.records.setdefault(record.volume_id, record) != record:
@@ -76,6 +78,9 @@ class FakeVolumes:
 
     def delete(self, volume_id: str) -> None:
         self.records.pop(volume_id, None)
+
+    def modify(self, volume_id: str, mutable: Mapping[str, str]) -> None:
+        self.records[volume_id] = self.get(volume_id).wanting(change(self.get(volume_id).wanted, mutable))
 
     def get(self, volume_id: str) -> VolumeRecord:
         if volume_id not in self.records:
@@ -96,6 +101,7 @@ class FakeVolumes:
         capabilities: Sequence[Capability],
         context: Mapping[str, str],
         parameters: Mapping[str, str],
+        mutable: Mapping[str, str],
     ) -> str:
         self.get(volume_id)
         return self.reason

@@ -8,9 +8,9 @@ import pytest
 from csi_model.cli.serve import serve
 from tests.manifests.reading import CHART, arguments
 
-KNOWN = {name for parameter in serve.params for name in parameter.opts}
+KNOWN = {name for parameter in serve.params for name in (*parameter.opts, *parameter.secondary_opts)}
 TEMPLATES = sorted(CHART.glob("templates/*"))
-OF_THE_SIDECAR = {
+OF_THE_SIDECARS = {
     "--csi-address",
     "--timeout",
     "--retry-interval-max",
@@ -20,13 +20,16 @@ OF_THE_SIDECAR = {
     "--leader-election",
     "--leader-election-namespace",
     "--http-endpoint",
+    "--enable-capacity",
+    "--capacity-ownerref-level",
+    "--capacity-poll-interval",
 }
 
 
 def test_every_option_in_the_templates_exists():
     used = {option for path in TEMPLATES for option in re.findall(r"^ *- (--[a-z-]+)", path.read_text(), re.MULTILINE)}
-    assert used - OF_THE_SIDECAR <= KNOWN
-    assert used >= OF_THE_SIDECAR
+    assert used - OF_THE_SIDECARS <= KNOWN
+    assert used >= OF_THE_SIDECARS
 
 
 @pytest.mark.parametrize("container", ["csi-model-node/csi-model", "csi-model-controller/csi-model"])

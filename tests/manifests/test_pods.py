@@ -5,10 +5,10 @@ import pytest
 from tests.manifests.reading import containers, one, pods
 
 AGENT = "csi-model-node/csi-model"
-UNPRIVILEGED = ["csi-model-controller/csi-model", "csi-model-controller/csi-provisioner"]
+UNPRIVILEGED = [f"csi-model-controller/{name}" for name in ("csi-model", "csi-provisioner", "csi-resizer")]
 
 
-def test_there_is_one_container_per_node_and_two_in_the_controller():
+def test_there_is_one_container_per_node_and_three_in_the_controller():
     assert sorted(containers()) == sorted([AGENT, *UNPRIVILEGED])
 
 

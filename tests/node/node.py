@@ -61,7 +61,7 @@ class Node:
     def boot(self):
         store = open_store(self.settings.store, self.mounts)
         self.agent = NodeAgent(
-            store, self.mounts, lookup=self.registry.get, open_source=self._open_source, settings=self.settings,
+            store, self.mounts, lookup=self.registry.get, named=self.registry.get, open_source=self._open_source, settings=self.settings,
             node="node-1", claim_events=self.claim_events, inline=self.inline,
             observe=lambda outcome, _: self.observed.append(outcome),
         )  # fmt: skip

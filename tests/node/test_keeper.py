@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+from csi_model.core.copies import Guard, Orders, Wanted
 from csi_model.errors import InProgress, InvalidArgument, VolumeNotFound
 from csi_model.node.keeper import Keeper
+from csi_model.store.leave import Leave
 from tests.node.node import WEIGHTS
 from tests.node.warming import PATIENCE
 from tests.transfer.bringing import content
@@ -194,3 +196,33 @@ def test_evicting_what_is_not_there_is_not_found(node):
     with pytest.raises(VolumeNotFound):
         node.keeper.evict("0" * 64, dry_run=False)
     assert node.keeper.evict("unused", dry_run=False)["evicted"] == []
+
+
+def obey(node, *wanted, guarded=()):
+    orders = [Wanted(it.manifest.digest, it.volume_id) for it in wanted]
+    node.agent.obey(Orders(tuple(orders), {it.manifest.digest: Guard.KEEP for it in guarded}))
+
+
+def test_what_the_cluster_wants_goes_only_if_it_is_named(node, staged):
+    node.unstage(staged)
+    obey(node, staged)
+    assert "the cluster wants it" in node.keeper.evict("unused", dry_run=False)["kept"][staged.manifest.digest]
+    assert node.keeper.evict(staged.manifest.digest, dry_run=False)["evicted"] == [staged.manifest.digest]
+
+
+def test_for_what_pods_are_steered_to_strictly_the_controller_is_asked_if_it_is_named(node, staged):
+    node.unstage(staged)
+    obey(node, guarded=[staged])
+    leave, digest = node.store.retention.leave, staged.manifest.digest
+    for target, dry_run in (("unused", False), (digest, True)):
+        assert "placement: require" in node.keeper.evict(target, dry_run=dry_run)["kept"][digest]
+        assert leave.leaving() == set()
+    assert node.keeper.evict(digest, dry_run=False)["evicted"] == []
+    assert leave.leaving() == {digest}
+
+
+def test_nothing_goes_before_the_first_orders(node, staged):
+    node.unstage(staged)
+    node.store.retention.leave = Leave(awaits_orders=True)
+    kept = node.keeper.evict("unused", dry_run=False)["kept"]
+    assert "hasn't told" in kept[staged.manifest.digest]

@@ -181,8 +181,8 @@ def test_a_hash_that_needs_order_reads_them_back_and_fetches_none(driver, s3, tm
     site.kill_after(6)
     durable = site.durable()
     s3.permit(10**6)
-    driver.start()
-    before = driver.bytes_read()
+    before = driver.launch().bytes_read()  # it goes on as soon as it is up
+    driver.ready()
     site.stage()
     assert site.fetched() == sorted(set(range(CHUNKS)) - set(durable))
     assert driver.bytes_read() - before > 5 * CHUNK

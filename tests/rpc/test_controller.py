@@ -5,6 +5,7 @@ import pytest
 from grpc import StatusCode
 
 from csi_model import errors
+from csi_model.core.placement import NODE_KEY
 from csi_model.rpc.controller import ControllerService
 from csi_model.rpc.generated import csi_pb2
 from tests.rpc.conftest import MOUNT, Driver
@@ -33,17 +34,13 @@ GOOD = {"name": "pvc-1", "volume_capabilities": [MOUNT]}
         ("CreateVolume", {**GOOD, "capacity_range": {"required_bytes": 2, "limit_bytes": 1}}, "capacity_range"),
         ("CreateVolume", {**GOOD, "volume_content_source": {"volume": {"volume_id": "m"}}}, "volume_content_source"),
         ("CreateVolume", {**GOOD, "volume_content_source": {}}, "volume_content_source"),
-        ("CreateVolume", {**GOOD, "mutable_parameters": {"pin": "true"}}, "mutable_parameters"),
+        ("CreateVolume", {**GOOD, "mutable_parameters": {"pins": "true"}}, "mutable_parameters.pins"),
+        ("ControllerModifyVolume", {"mutable_parameters": {"pin": "true"}}, "volume_id"),
         ("DeleteVolume", {}, "volume_id"),
         ("ControllerGetVolume", {}, "volume_id"),
         ("ListVolumes", {"max_entries": -1}, "max_entries"),
         ("ValidateVolumeCapabilities", {"volume_capabilities": [MOUNT]}, "volume_id"),
         ("ValidateVolumeCapabilities", {"volume_id": "m"}, "volume_capabilities"),
-        (
-            "ValidateVolumeCapabilities",
-            {"volume_id": "m", "volume_capabilities": [MOUNT], "mutable_parameters": {"a": "b"}},
-            "mutable_parameters",
-        ),
     ],
 )
 def test_what_is_missing_or_malformed_is_an_invalid_argument_by_name(
@@ -103,6 +100,7 @@ def test_a_token_that_we_did_not_issue_is_aborted(driver: Driver) -> None:
 
 def test_capabilities_are_confirmed_as_asked(driver: Driver) -> None:
     asked = {"volume_capabilities": [MOUNT], "parameters": {"source": "s3://a/b"}, "volume_context": {"schema": "1"}}
+    asked |= {"mutable_parameters": {"pin": "true"}}
     answer = driver.call("ValidateVolumeCapabilities", volume_id=driver.create().volume_id, **asked)
     assert answer.confirmed == csi_pb2.ValidateVolumeCapabilitiesResponse.Confirmed(**asked)
 
@@ -120,26 +118,87 @@ def test_capabilities_of_no_volume_are_not_found(driver: Driver) -> None:
     assert refused.code is StatusCode.NOT_FOUND
 
 
+def test_a_volume_that_may_go_anywhere_has_no_topology(driver: Driver) -> None:
+    for name, placement in (("pvc-1", "prefer"), ("pvc-2", "any")):
+        assert not driver.create(name, parameters={"placement": placement}).accessible_topology
+
+
+def test_a_volume_that_requires_its_copy_is_where_it_is_staged(driver: Driver) -> None:
+    volume = driver.create(parameters={"placement": "require", "auth": "anonymous"})
+    digest = volume.volume_context["revision"]
+    [topology] = volume.accessible_topology
+    assert dict(topology.segments) == {f"csi-model.io/m-{digest[:40]}": "staged"}
+    assert driver.call("ControllerGetVolume", volume_id=volume.volume_id).volume == volume
+    assert driver.call("ListVolumes").entries[0].volume == volume
+
+
+def test_mutable_parameters_come_first(driver: Driver) -> None:
+    volume = driver.create(parameters={"pin": "false"}, mutable_parameters={"pin": "true"})
+    assert volume.volume_context["pin"] == "true"
+
+
+def test_a_volume_is_changed_and_its_context_is_not(driver: Driver) -> None:
+    volume = driver.create()
+    driver.call("ControllerModifyVolume", volume_id=volume.volume_id, mutable_parameters={"pin": "true"})
+    assert driver.volumes.records[volume.volume_id].wanted.pin
+    assert driver.call("ControllerGetVolume", volume_id=volume.volume_id).volume == volume
+
+
+def test_a_change_of_nothing_succeeds(driver: Driver) -> None:
+    driver.call("ControllerModifyVolume", volume_id=driver.create().volume_id)
+
+
+def test_a_change_of_what_cannot_be_changed_is_an_invalid_argument(driver: Driver) -> None:
+    volume_id = driver.create().volume_id
+    refused = driver.refusal("ControllerModifyVolume", volume_id=volume_id, mutable_parameters={"source": "s3://a/b"})
+    assert refused.code is StatusCode.INVALID_ARGUMENT
+    assert "allowed are warmReplicas, warmNodeSelector, pin" in refused.text
+
+
+@pytest.mark.parametrize("mutable", [{}, {"pin": "true"}])
+def test_a_change_of_no_volume_is_not_found(driver: Driver, mutable: dict[str, str]) -> None:
+    refused = driver.refusal("ControllerModifyVolume", volume_id="gone", mutable_parameters=mutable)
+    assert refused.code is StatusCode.NOT_FOUND
+
+
+def test_a_claim_that_lacks_something_is_tried_again_soon(driver: Driver) -> None:
+    driver.volumes.fail_with = errors.ClaimIncomplete("the claim has no annotation model")
+    assert driver.refusal("CreateVolume", **GOOD).code is StatusCode.FAILED_PRECONDITION
+
+
 def capabilities(driver: Driver) -> list[int]:
     return [item.rpc.type for item in driver.call("ControllerGetCapabilities").capabilities]
 
 
 def test_the_controllers_capabilities(driver: Driver) -> None:
-    wanted = [RPC.CREATE_DELETE_VOLUME, RPC.LIST_VOLUMES, RPC.GET_VOLUME, RPC.SINGLE_NODE_MULTI_WRITER]
+    wanted = [
+        RPC.CREATE_DELETE_VOLUME,
+        RPC.LIST_VOLUMES,
+        RPC.GET_VOLUME,
+        RPC.SINGLE_NODE_MULTI_WRITER,
+        RPC.MODIFY_VOLUME,
+    ]
     assert capabilities(driver) == wanted
 
 
 def test_capacity_is_offered_where_there_is_a_store(make_driver: Callable[..., Driver]) -> None:
-    driver = make_driver(controller=ControllerService(make_driver().volumes, available=lambda: 123))
+    driver = make_driver(controller=ControllerService(make_driver().volumes, capacity=lambda _: 123))
     assert RPC.GET_CAPACITY in capabilities(driver)
     assert driver.call("GetCapacity").available_capacity == 123
+
+
+def test_capacity_is_asked_of_the_node_that_the_topology_names(make_driver: Callable[..., Driver]) -> None:
+    rooms = {"node1": 7}
+    driver = make_driver(controller=ControllerService(make_driver().volumes, capacity=rooms.__getitem__))
+    topology = csi_pb2.Topology(segments={NODE_KEY: "node1"})
+    assert driver.call("GetCapacity", accessible_topology=topology).available_capacity == 7
 
 
 def test_capacity_is_not_offered_without_a_store(driver: Driver) -> None:
     assert driver.refusal("GetCapacity").code is StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("name", ["ControllerPublishVolume", "CreateSnapshot", "ControllerModifyVolume"])
+@pytest.mark.parametrize("name", ["ControllerPublishVolume", "CreateSnapshot", "ControllerExpandVolume"])
 def test_what_is_not_offered_is_unimplemented_with_a_text(driver: Driver, name: str) -> None:
     refused = driver.refusal(name)
     assert refused.code is StatusCode.UNIMPLEMENTED

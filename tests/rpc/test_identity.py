@@ -48,5 +48,11 @@ def test_a_controller_serves_no_node_calls(make_driver: Callable[..., Driver]) -
     assert make_driver(node=None).refusal("NodeGetInfo").code is StatusCode.UNIMPLEMENTED
 
 
+def test_a_controller_tells_what_nodes_can_since_csi_resizer_asks_it(make_driver: Callable[..., Driver]) -> None:
+    said = make_driver(node=None).call("NodeGetCapabilities")
+    assert said == make_driver().call("NodeGetCapabilities")
+    assert said.capabilities
+
+
 def test_a_node_serves_no_controller_calls(make_driver: Callable[..., Driver]) -> None:
     assert make_driver(controller=None).refusal("ControllerGetCapabilities").code is StatusCode.UNIMPLEMENTED

@@ -103,9 +103,11 @@ def test_a_controller_has_no_stagings() -> None:
     assert not [name for name in samples(Metrics(node=False)) if "stage" in name]
 
 
+@pytest.mark.parametrize("counted", [Metrics(node=True, webhook=True, steering=True)])
 def test_nothing_is_shown_that_the_table_does_not_name(observed: Driver, counted: Metrics) -> None:
     observed.stage()
     counted.collect_from(lambda: {metric.name: 0 for metric in TABLE if not metric.labels})
+    counted.collect_from(lambda: {metrics.WRITES.name: {"labels": 7}})
     shown = {f.name for f in text_string_to_metric_families(counted.page().decode()) if f.name.startswith("csi_model")}
     assert shown == {m.name.removesuffix("_total") if m.kind is Kind.COUNTER else m.name for m in TABLE}
 

@@ -16,8 +16,7 @@ NOT_ADVERTISED = {
     for what in (
         "ControllerPublishVolume", "ControllerUnpublishVolume", "Controller Publish, UnpublishVolume",
         "CreateSnapshot", "DeleteSnapshot", "GetSnapshot", "ListSnapshots", "Snapshot", "Volume Cloning",
-        "ControllerExpandVolume", "NodeExpandVolume",
-        "ControllerModifyVolume", "Modify volume", "Modify Volume", "GroupControllerService",
+        "ControllerExpandVolume", "NodeExpandVolume", "GroupControllerService",
     )
 }  # fmt: skip
 """What csi-sanity says when it skips a spec of a capability that a read-only model volume has no use for."""
@@ -27,6 +26,7 @@ def run_sanity(driver, s3, tmp_path):
     command = [sys.executable, ROOT / "hack" / "csi_sanity.py"]
     binary = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     (tmp_path / "parameters.yaml").write_text(json.dumps({"source": "s3://models/tiny", "endpoint": s3.url}))
+    (tmp_path / "mutable.yaml").write_text(json.dumps({"warmReplicas": "0", "pin": "true"}))
     calls = ("CreateVolumeSecret", "NodeStageVolumeSecret")
     (tmp_path / "secrets.yaml").write_text(json.dumps(dict.fromkeys(calls, SECRETS)))
     return subprocess.run(
@@ -37,6 +37,7 @@ def run_sanity(driver, s3, tmp_path):
             f"-csi.stagingdir={tmp_path / 'staging'}",
             f"-csi.testvolumesize={VOLUME_SIZE}",
             f"-csi.testvolumeparameters={tmp_path / 'parameters.yaml'}",
+            f"-csi.testvolumemutableparameters={tmp_path / 'mutable.yaml'}",
             f"-csi.secrets={tmp_path / 'secrets.yaml'}",
             f"-ginkgo.junit-report={tmp_path / 'junit.xml'}",
             "-ginkgo.no-color",

@@ -1,13 +1,19 @@
+import fcntl
 import hashlib
 import logging
 import os
 import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from csi_model.core.placement import Wants
 from csi_model.errors import StoreUnusable
 from csi_model.volumes import file_registry
 from csi_model.volumes.file_registry import FileRegistry
@@ -52,6 +58,39 @@ class TestFileRegistry(RegistryContract):
     def test_nothing_but_the_record_is_left(self, registry: FileRegistry, root: Path):
         registry.put(record())
         assert list(root.iterdir()) == [file_of(root)]
+
+    def test_a_change_is_seen_by_another_process_and_leaves_nothing_else(self, registry: FileRegistry, root: Path):
+        registry.put(record())
+        FileRegistry(root).modify("m-1", Wants(7))
+        assert registry.get("m-1") == record(wants=Wants(7))
+        assert list(root.iterdir()) == [file_of(root)]
+        assert stat.S_IMODE(file_of(root).stat().st_mode) == 0o600
+
+    def test_a_record_that_is_deleted_while_it_is_changed_stays_deleted(
+        self, registry: FileRegistry, root: Path, monkeypatch
+    ):
+        """The deleting begins when the change has read the record, and waits until that has written it."""
+        registry.put(record())
+        waiting, write, lock = threading.Event(), file_registry.write_all, fcntl.flock
+        with ThreadPoolExecutor() as pool:
+            deletions, writing = [], threading.Event()
+
+            def write_late(descriptor: int, data: bytes) -> None:
+                writing.set()
+                deletions.append(pool.submit(FileRegistry(root).delete, "m-1"))
+                assert waiting.wait(30)
+                write(descriptor, data)
+
+            def lock_and_tell(descriptor: int, operation: int) -> None:
+                if writing.is_set():
+                    waiting.set()
+                lock(descriptor, operation)
+
+            monkeypatch.setattr(file_registry, "write_all", write_late)
+            monkeypatch.setattr(fcntl, "flock", lock_and_tell)
+            registry.modify("m-1", Wants(7))
+            deletions[0].result(30)
+        assert registry.get("m-1") is None
 
     def test_a_missing_parent_is_named(self, tmp_path: Path):
         with pytest.raises(StoreUnusable, match=r"none.*ENOENT"):
@@ -109,25 +148,22 @@ class Died(BaseException):
     """The process ends here."""
 
 
-STEPS = ["open", "write_all", "fsync", "close", "link", "unlink", "fsync_directory"]
+STEPS = ["open", "write_all", "fsync", "close", "link", "rename", "unlink", "fsync_directory"]
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_death_at_any_step_leaves_all_or_nothing(root: Path, registry: FileRegistry, monkeypatch, step, moment):
+@contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, step: str, moment: str) -> Iterator[None]:
+    """Let the process die before or after a step; nothing it would do later happens, and the kernel closes its files."""
     dead = False
 
-    def dying(name: str, call):
+    def deadly(name: str, call):
         def run(*args, **kwargs):
             nonlocal dead
+            ends = name == step and not dead
+            if name == "close" or not (dead or (ends and moment == "before")):
+                result = call(*args, **kwargs)
+            dead = dead or ends
             if dead:
-                raise Died
-            if name == step and moment == "before":
-                dead = True
-                raise Died
-            result = call(*args, **kwargs)
-            if name == step:
-                dead = True
                 raise Died
             return result
 
@@ -135,20 +171,46 @@ def test_a_death_at_any_step_leaves_all_or_nothing(root: Path, registry: FileReg
 
     with monkeypatch.context() as patch:
         for name in ("open", "fsync", "close", "link"):
-            patch.setattr(file_registry.os, name, dying(name, getattr(os, name)))
-        patch.setattr(file_registry, "write_all", dying("write_all", file_registry.write_all))
-        patch.setattr(file_registry, "fsync_directory", dying("fsync_directory", file_registry.fsync_directory))
-        patch.setattr(Path, "unlink", dying("unlink", Path.unlink))
+            patch.setattr(file_registry.os, name, deadly(name, getattr(os, name)))
+        for name in ("write_all", "fsync_directory"):
+            patch.setattr(file_registry, name, deadly(name, getattr(file_registry, name)))
+        for name in ("rename", "unlink"):
+            patch.setattr(Path, name, deadly(name, getattr(Path, name)))
         with pytest.raises(Died):
-            registry.put(record())
+            yield
+
+
+def happened(step: str, moment: str, what: str) -> bool:
+    return STEPS.index(step) > STEPS.index(what) or (step, moment) == (what, "after")
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "rename"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_death_at_any_step_leaves_all_or_nothing(root: Path, registry: FileRegistry, monkeypatch, step, moment):
+    with dying(monkeypatch, step, moment):
+        registry.put(record())
     again = FileRegistry(root)
-    visible = STEPS.index(step) > STEPS.index("link") or (step, moment) == ("link", "after")
+    visible = happened(step, moment, "link")
     assert again.get("m-1") == (record() if visible else None)
     assert list(again.ids()) == (["m-1"] if visible else [])
     if not visible:
         again.put(record())
     again.delete("m-1")
     assert again.get("m-1") is None
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "link"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_death_while_changing_leaves_the_old_or_the_new(
+    root: Path, registry: FileRegistry, monkeypatch, step, moment
+):
+    registry.put(record())
+    with dying(monkeypatch, step, moment):
+        registry.modify("m-1", Wants(7))
+    again = FileRegistry(root)
+    assert again.get("m-1") == record(wants=Wants(7) if happened(step, moment, "rename") else None)
+    again.modify("m-1", Wants(8))
+    assert again.get("m-1") == record(wants=Wants(8))
 
 
 def test_what_a_dead_writer_left_is_removed_when_it_is_old(root: Path, registry: FileRegistry):

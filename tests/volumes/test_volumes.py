@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_model.core.capability import AccessMode, Capability
-from csi_model.core.volume import VolumeRecord, volume_id_of
+from csi_model.core.naming import volume_id_of
+from csi_model.core.volume import VolumeRecord
 from csi_model.errors import (
     CapacityExceeded,
     CsiModelError,

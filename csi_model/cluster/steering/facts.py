@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from csi_model.core.copies import Copy, Guard, NodeReport, Wanted
 from csi_model.core.placement import Placement, Wants
 from csi_model.core.volume import Claim
+from csi_model.core.warmth import Warmth
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,27 @@ class Node:
     report: NodeReport | None = None
     wanted: tuple[Wanted, ...] = ()
     guarded: Mapping[str, Guarded] = field(default_factory=dict)
+    copies: Mapping[str, Copy] = field(init=False, repr=False, compare=False)
+    """By revision, what it says that it has; empty while it is silent."""
+    wants: Mapping[str, Wanted] = field(init=False, repr=False, compare=False)
+    """``wanted`` by revision."""
+    queue: tuple[Wanted, ...] = field(init=False, repr=False, compare=False)
+    """What is wanted and hasn't begun to be brought."""
+
+    def __post_init__(self) -> None:
+        said = self.report.copies if self.alive and self.report is not None else ()
+        object.__setattr__(self, "copies", {copy.revision: copy for copy in said})
+        object.__setattr__(self, "wants", {wanted.revision: wanted for wanted in self.wanted})
+        object.__setattr__(self, "queue", tuple(it for it in self.wanted if not self.begun(it.revision)))
 
     def copy(self, revision: str) -> Copy | None:
         """Return what it says of a Revision; None if it is silent, or has nothing of it."""
-        if not self.alive or self.report is None:
-            return None
-        return next((copy for copy in self.report.copies if copy.revision == revision), None)
+        return self.copies.get(revision)
+
+    def begun(self, revision: str) -> bool:
+        """Tell whether a Revision is staged here or being brought: it needs no more room."""
+        copy = self.copies.get(revision)
+        return copy is not None and copy.warmth is not Warmth.COLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,267 @@
+"""What is wanted is made good again, whatever happens to it; and no pod ever loses what it reads."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from e2e import agents, disks
+from e2e.cluster import programs
+from e2e.cluster.cluster import Cluster
+from e2e.driver import NAMESPACE, Driver
+from e2e.kube import Kube, Object, claim, namespace, with_claim
+from e2e.object_store import ObjectStore
+from e2e.reports import nonce
+from e2e.steered import HOST, MIB, Library, Steered, bound_to, labelled
+from e2e.volumes import agent_name, agent_on, attributes_class, digests_in, reads_exactly
+from e2e.watched import MODEL_NODES, NODES, Watch, watching
+
+BUCKET = "healing"
+NODE_NAMES = {"node1", "node2", "node3"}
+STORE = "/var/lib/csi-model/store"
+LEASE, CONTAINER = "csi-model-controller", "csi-model"
+LIMITED = "healing-limited"  # a namespace with a quota of 10 MB, see values.yaml
+DISK, LARGE = 112 * MIB, 24 * MIB  # of which three fit below the high watermark, and not four
+
+
+@pytest.fixture(scope="module")
+def library(driver: Driver, object_store: ObjectStore) -> Iterator[Library]:
+    object_store.bucket(BUCKET)
+    object_store.publish(BUCKET)
+    with namespace(driver.kube, f"{BUCKET}-{nonce()}") as kube:
+        yield Library(kube, object_store, BUCKET)
+
+
+# --- Copies that are lost ---
+
+
+def test_a_disk_that_was_wiped_is_filled_again(cluster: Cluster, library: Library) -> None:
+    volume = library.staged("wiped", "node2")
+    with watching(cluster, NODES) as watch:
+        cluster.node("node2").run("sh", "-c", f"cd {STORE} && rm -rf trees/* blobs/* known/* manifests/*")
+        agents.kill(library.kube, "node2")
+        watch.wait(
+            lambda heard: heard.item["metadata"]["name"] == "node2" and not is_staged(volume, heard.item),
+            30,
+            "it is told",
+        )
+        volume.wait_staged("node2")
+
+
+def test_a_corrupt_copy_under_a_bound_pod_loses_its_label_and_is_staged_again(
+    cluster: Cluster, library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kube, model = library.kube, library.put("corrupt", 8 * MIB)
+    parameters = {"placement": "require", "warmReplicas": "1", "warmNodeSelector": f"{HOST}=node2"}
+    kube.apply(claim("corrupt", library.classed(model.source, **parameters)), with_claim("reader", "corrupt"))
+    volume = Steered(kube, "corrupt")
+    kube.pod_ready("reader", 60)
+    with watching(cluster, NODES) as watch:
+        with cluster.node("node2").path(f"{STORE}/trees/{volume.revision}/root/weights").open("r+b") as file:
+            file.seek(5 * MIB)
+            file.write(b"rotten")
+        agent = agent_name(kube, "node2")
+        said = kube.inside(NAMESPACE).execute(agent, "csi-model", "verify", volume.revision, check=False, timeout=60)
+        assert "damaged" in said or "isn't" in said, said
+        volume.wait_staged("node2")
+        history = watch.values("node2", partial(value_of, volume))
+    with capsys.disabled():
+        print(f"\na corrupt copy: {[(round(at - history[0][0], 2), value) for at, value in history]}")
+    assert [history[0][1], history[-1][1]] == ["staged", "staged"]
+    assert any(value != "staged" for _, value in history)
+    kube.apply(with_claim("second", "corrupt"))
+    kube.pod_ready("second", 60)
+    assert reads_exactly(kube, "second", model)
+
+
+@pytest.mark.parametrize("change", ["{key}-", "{key}=warming"], ids=["removed", "edited"])
+def test_a_label_that_was_changed_by_hand_is_put_right(library: Library, edited: Steered, change: str) -> None:
+    library.kube.kubectl("label", "node", "node2", change.format(key=edited.key), "--overwrite")
+    edited.wait_staged("node2", timeout=20)
+
+
+def test_a_label_that_was_set_by_hand_where_nothing_is_goes_away(library: Library, edited: Steered) -> None:
+    library.kube.kubectl("label", "node", "node1", f"{edited.key}=staged")
+    edited.wait_staged("node2", timeout=20)
+
+
+@pytest.fixture(scope="module")
+def edited(library: Library) -> Steered:
+    return library.staged("edited", "node2")
+
+
+# --- Nodes that are lost ---
+
+
+def test_the_labels_of_a_node_that_is_silent_are_withdrawn_and_come_back_with_it(
+    library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kube, volume = library.kube, library.claimed("silent", warmReplicas="1")
+    [first] = volume.wait_count(1)
+    with without_agent(kube, first):
+        begun = time.monotonic()
+        kube.wait_for(lambda: first not in volume.labels(), 60, volume.story)
+        withdrawn = time.monotonic() - begun
+        [second] = volume.wait_count(1)
+        assert second != first
+    volume.wait_staged(first, second)
+    with capsys.disabled():
+        print(f"\nan agent ended: its label was withdrawn after {withdrawn:.1f} s")
+
+
+def test_a_required_model_whose_one_node_is_cordoned_is_staged_on_another(library: Library) -> None:
+    kube, volume = library.kube, library.staged("cordoned", "node2", placement="require")
+    try:
+        kube.kubectl("cordon", "node2")
+        kube.apply(with_claim("cordoned", "cordoned"))
+        kube.pod_ready("cordoned", 60)
+    finally:
+        kube.kubectl("uncordon", "node2")
+    assert volume.labels() == {"node2": "staged", bound_to(kube, "cordoned"): "staged"}
+
+
+def test_a_required_model_whose_one_node_dies_is_staged_on_another(
+    cluster: Cluster, library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kube, volume = library.kube, library.claimed("dies", placement="require")
+    [dead] = volume.wait_count(1)
+    begun = time.monotonic()
+    cluster.node(dead).kill()
+    try:
+        kube.wait_for(lambda: dead not in volume.labels() and "staged" in volume.labels().values(), 90, volume.story)
+        kube.apply(with_claim("survivor", "dies"))
+        kube.pod_ready("survivor", 60)
+        with capsys.disabled():
+            print(f"\na node died: a pod that required its model ran elsewhere after {time.monotonic() - begun:.1f} s")
+    finally:
+        cluster.node(dead).start()
+        cluster.wait_ready()
+    kube.wait_for(lambda: volume.labels().get(dead) == "staged", 60, lambda: f"it is back. {volume.story()}")
+
+
+# --- The controllers ---
+
+
+def test_when_the_leader_is_killed_another_goes_on(
+    driver: Driver, library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = driver.kube
+
+    def lease() -> Object:
+        found = release.get("lease", LEASE)
+        assert found
+        spec: Object = found["spec"]
+        return spec
+
+    before = lease()
+    begun = time.monotonic()
+    kill_controller(driver, before["holderIdentity"].partition("_")[0])
+    volume = library.claimed("led", warmReplicas="1")
+    volume.wait_count(1, timeout=90)
+    with capsys.disabled():
+        print(f"\nthe leader was killed: a new claim was staged ahead {time.monotonic() - begun:.1f} s later")
+    assert lease()["holderIdentity"] != before["holderIdentity"]
+    driver.wait_ready()
+
+
+def kill_controller(driver: Driver, name: str) -> None:
+    """Kill the process of a controller's container."""
+    pod = driver.kube.get("pod", name)
+    assert pod, name
+    [running] = [one for one in pod["status"]["containerStatuses"] if one["name"] == CONTAINER]
+    ctr = programs.packages().program("ctr")
+    container = running["containerID"].rpartition("/")[2]
+    driver.cluster.node(pod["spec"]["nodeName"]).run(
+        ctr, "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container
+    )
+
+
+# --- Disks that fill ---
+
+
+def test_eviction_takes_what_nobody_needs_after_its_label_and_nothing_that_a_pod_reads(
+    cluster: Cluster, library: Library
+) -> None:
+    kube, served = library.kube, ("serving", "served")
+    with disks.small(kube, "node3", DISK):
+        volumes = {name: library.staged(name, "node3", size=LARGE, placement="require") for name in (*served, "idle")}
+        kube.apply(*[with_claim(name, name) for name in served], move(volumes["idle"], "node2"))
+        for name in served:
+            kube.pod_ready(name, 60)
+        before = {name: digests_in(kube, name) for name in served}
+        volumes["idle"].wait_staged("node2", "node3")
+        with watching(cluster, NODES) as nodes, watching(cluster, MODEL_NODES) as stores:
+            library.claimed("newcomer", LARGE)
+            kube.apply(with_claim("newcomer", "newcomer", node="node3"))
+            kube.pod_ready("newcomer", 90)
+            volumes["idle"].wait_staged("node2", timeout=30)
+            labels = {name: nodes.values("node3", partial(value_of, volume)) for name, volume in volumes.items()}
+            copies = stores.values("node3", partial(is_here, volumes["idle"]))
+            assert guards_seen(stores, volumes["idle"]) == ["Keep", "Withdrawn", "Released"]
+        assert [value for _, value in labels["idle"]] == ["staged", ""]
+        assert [value for _, value in copies] == ["here", ""]
+        assert labels["idle"][1][0] < copies[1][0], "first the label goes, then the copy"
+        assert {value for name in served for _, value in labels[name]} == {"staged"}
+        assert {name: digests_in(kube, name) for name in served} == before
+        for name in (*served, "newcomer"):
+            kube.delete("pod", name, grace=1)
+
+
+def move(volume: Steered, node: str) -> Object:
+    """Let a claim want its model on another node, and return the class that says so."""
+    name = f"{BUCKET}-{nonce()}"
+    wanted = attributes_class(name, warmReplicas="1", warmNodeSelector=f"{HOST}={node}")
+    volume.kube.apply(wanted)
+    volume.kube.patch("pvc", volume.claim, {"spec": {"volumeAttributesClassName": name}})
+    return wanted
+
+
+def test_a_namespace_has_no_more_brought_ahead_than_its_quota(driver: Driver, library: Library) -> None:
+    with namespace(driver.kube, LIMITED) as kube:
+        limited = Library(kube, library.store, BUCKET)
+        volume = limited.claimed("limited", warmReplicas="3")
+        nodes = volume.wait_count(2)
+        placed = kube.wait_for(lambda: volume.condition("Placed"), 20, volume.story)
+        assert placed["status"] == "False"
+        assert "quota" in placed["message"]
+        [other] = NODE_NAMES - nodes
+        kube.apply(with_claim("needs-it", "limited", node=other))
+        kube.pod_ready("needs-it", 60)
+
+
+@contextmanager
+def without_agent(kube: Kube, node: str) -> Iterator[None]:
+    """Let a node be without its agent (values.yaml says how), until the end of the block."""
+    release = kube.inside(NAMESPACE)
+    name = agent_name(kube, node)
+    with labelled(kube, "e2e/no-agent=yes", node):
+        release.wait_for(lambda: release.get("pod", name) is None, 60, f"{name} is gone")
+        yield
+    agent_on(kube, node)
+
+
+def value_of(volume: Steered, node: Object) -> str:
+    """Return the value of a volume's label on a node; "" if it has none."""
+    return str(node["metadata"]["labels"].get(volume.key, ""))
+
+
+def is_staged(volume: Steered, node: Object) -> bool:
+    return value_of(volume, node) == "staged"
+
+
+def is_here(volume: Steered, store: Object) -> str:
+    """Tell whether a node says that it has a volume's copy: "here" or ""."""
+    copies = store.get("status", {}).get("copies", [])
+    return "here" if any(one["revision"] == volume.revision and one["warmth"] == "staged" for one in copies) else ""
+
+
+def guards_seen(stores: Watch, volume: Steered) -> list[str]:
+    """Return the states of a volume's guard on node3, in the order in which they were seen."""
+
+    def state(store: Object) -> str:
+        guarded = store.get("spec", {}).get("guarded", [])
+        return next((str(one["state"]) for one in guarded if one["revision"] == volume.revision), "")
+
+    return [value for _, value in stores.values("node3", state) if value]

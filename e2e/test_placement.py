@@ -1,0 +1,295 @@
+"""Where pods go: rather, or only, or whether or not, to a node where their models are staged."""
+
+import re
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+
+from e2e import object_store as stores
+from e2e.driver import Driver
+from e2e.kube import Kube, claim, namespace, with_claim
+from e2e.object_store import ObjectStore
+from e2e.reports import nonce
+from e2e.slow_way import SlowWay
+from e2e.steered import (
+    MIB,
+    Library,
+    Steered,
+    bound_to,
+    deployed,
+    deployment,
+    labelled,
+    mounting,
+    placed,
+    pods_of,
+    requesting,
+    share,
+)
+
+BUCKET, PORT = "placement", 9005
+LARGE = 40 * MIB
+ALONE = "csi-model.io/webhook=disabled"
+PODS = 20
+COLD, RATE = 24 * MIB, 1.5 * MIB  # a model that takes longer than ten pods, a second apart
+TOLD = re.compile(
+    r"waits for node (\S+): (.*) is being staged there: [\d.]+ .?B of [\d.]+ .?B, [\d.]+ .?B/s, about .* left"
+)
+LATE = 20.0  # seconds for a pod to start when nothing has to be fetched, and the webhook may be missing
+
+
+class Told(NamedTuple):
+    """What a waiting pod is told: the node that it waits for, and what is staged there meanwhile."""
+
+    node: str
+    what: str
+
+
+@pytest.fixture(scope="module")
+def way(object_store: ObjectStore) -> Iterator[SlowWay]:
+    found = stores.way(BUCKET, PORT)
+    found.open()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def library(driver: Driver, object_store: ObjectStore) -> Iterator[Library]:
+    object_store.bucket(BUCKET)
+    object_store.publish(BUCKET)
+    with namespace(driver.kube, f"{BUCKET}-{nonce()}") as kube:
+        yield Library(kube, object_store, BUCKET)
+
+
+@pytest.fixture(scope="module")
+def kube(library: Library) -> Kube:
+    return library.kube
+
+
+@pytest.fixture(scope="module")
+def served(library: Library) -> Steered:
+    """A claim that prefers, staged on node2 and nowhere else."""
+    return library.staged("served", "node2")
+
+
+# --- prefer ---
+
+
+def test_twenty_pods_start_on_the_one_node_that_has_the_model_and_more_of_them_elsewhere(
+    library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kube, volume = library.kube, library.staged("burst", "node2")
+    wanted = deployment("burst", "burst", replicas=PODS, **requesting(share(kube, "node2", PODS)))
+    begun = time.monotonic()
+    with deployed(kube, wanted):
+        kube.rolled_out("deployment", "burst", 180)
+        with capsys.disabled():
+            print(f"\n{PODS} pods ran after {time.monotonic() - begun:.1f} s, by node: {dict(placed(kube, 'burst'))}")
+        assert placed(kube, "burst") == {"node2": PODS}
+        kube.kubectl("scale", "deployment", "burst", f"--replicas={PODS + 3}")
+        kube.rolled_out("deployment", "burst", 120)
+        assert placed(kube, "burst")["node2"] == PODS
+        volume.wait_staged(*placed(kube, "burst"))
+
+
+def test_a_claim_and_its_pods_in_one_apply_are_steered(library: Library) -> None:
+    kube, volume = library.kube, library.staged("together", "node3")
+    name = library.classed(volume.item["spec"]["source"])
+    wanted = deployment("together-too", "together-too", replicas=3)
+    kube.apply({"apiVersion": "v1", "kind": "List", "items": [claim("together-too", name), wanted]})
+    with deployed(kube, wanted):
+        kube.rolled_out("deployment", "together-too")
+        assert placed(kube, "together-too") == {"node3": 3}
+
+
+def test_a_pod_goes_where_it_must_though_it_prefers_another_node(kube: Kube, served: Steered) -> None:
+    kube.apply(with_claim("elsewhere", "served", node="node1"))
+    kube.pod_ready("elsewhere", 120)
+    served.wait_staged("node1", "node2")
+    kube.delete("pod", "elsewhere")
+
+
+def test_ten_pods_of_a_cold_model_a_second_apart_join_the_first_warm_up(
+    library: Library, way: SlowWay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kube = library.kube
+    way.slow(RATE)
+    volume = library.claimed("apart", COLD, endpoint=way.endpoint)
+    assert volume.labels() == {}
+    names = [f"apart-{number}" for number in range(10)]
+    requests = requesting(share(kube, "node1", PODS))
+    for name in names:
+        kube.apply(mounting(name, "apart", **requests))
+        time.sleep(1)  # not a wait: the scenario's own pace
+    used = {bound_to(kube, name) for name in names}
+    assert set(volume.labels().values()) == {"warming"}, "it was to take longer than the pods"
+    way.slow(None)
+    for name in names:
+        kube.pod_ready(name, 60)
+    with capsys.disabled():
+        print(
+            f"\n10 pods of a cold model, a second apart: warm-ups on {sorted(warm_ups(volume))}, pods on {sorted(used)}"
+        )
+    assert len(warm_ups(volume)) <= 2
+    kube.kubectl("delete", "pods", *names, "--grace-period=1")
+
+
+def test_ten_pods_of_a_cold_model_at_once_all_start(
+    library: Library, way: SlowWay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kube = library.kube
+    way.slow(4 * MIB)
+    volume = library.claimed("at-once", COLD, endpoint=way.endpoint)
+    with deployed(kube, deployment("at-once", "at-once", replicas=10, **requesting(share(kube, "node1", PODS)))):
+        kube.wait_for(lambda: placed(kube, "at-once").keys() - {""} and not placed(kube, "at-once")[""], 60, "bound")
+        way.slow(None)
+        kube.rolled_out("deployment", "at-once")
+        with capsys.disabled():
+            print(f"\n10 pods of a cold model at once: warm-ups on {sorted(warm_ups(volume))}")
+
+
+def test_a_namespace_can_be_left_alone(driver: Driver, library: Library) -> None:
+    with namespace(driver.kube, f"{BUCKET}-alone-{nonce()}") as kube:
+        there = Library(kube, library.store, BUCKET)
+        model = there.put("alone")
+        kube.apply(claim("alone", there.classed(model.source)))
+        key = Steered(kube, "alone").key
+        kube.apply(mounting("steered", "alone", schedulerName="nobody"))
+        assert preferences(kube, "steered") == [key, key]
+        kube.kubectl("label", "namespace", kube.namespace, ALONE)
+        kube.apply(mounting("alone", "alone", schedulerName="nobody"))
+        assert preferences(kube, "alone") == []
+
+
+# --- any ---
+
+
+def test_with_any_nothing_is_labelled_and_no_pod_is_steered(library: Library) -> None:
+    kube, volume = library.kube, library.claimed("any", placement="any", warmReplicas="1")
+    volume.wait_status(staged=1, wanted=1)
+    kube.apply(with_claim("any", "any"))
+    kube.pod_ready("any", 120)
+    assert volume.labels() == {}
+    assert preferences(kube, "any") == []
+
+
+# --- require ---
+
+
+def test_with_require_all_pods_wait_and_are_told_where_it_is_staged_how_far_and_how_long_still(
+    library: Library, way: SlowWay
+) -> None:
+    kube = library.kube
+    way.slow(16 * MIB)
+    begun = way.passed().bytes
+    volume = library.claimed("required", LARGE, endpoint=way.endpoint, placement="require")
+    way.wait_passed(begun + LARGE // 2)  # of less no rate is told
+    way.slow(MIB)
+    kube.wait_for(lambda: volume.status.get("secondsLeft"), 30, volume.story)
+    [node] = volume.wanted_on()
+    with deployed(kube, deployment("required", "required", replicas=6)):
+        names = [one["metadata"]["name"] for one in pods_of(kube, "required")]
+        for name in names:
+            told = kube.wait_for(partial(told_of, kube, name), 20, partial(kube.story, "pod", name))
+            assert told == (node, volume.item["spec"]["source"])
+        assert placed(kube, "required") == {"": 6}
+        way.slow(None)
+        kube.rolled_out("deployment", "required")
+        assert placed(kube, "required") == {node: 6}
+
+
+def test_with_require_a_claim_that_waits_for_its_first_consumer_is_staged_where_that_can_run(library: Library) -> None:
+    kube, volume = library.kube, library.claimed("later", binding="WaitForFirstConsumer", placement="require")
+    kube.event("pvc", "later", "WaitForFirstConsumer")
+    kube.apply(with_claim("later", "later", node="node3"))
+    kube.pod_ready("later", 120)
+    assert volume.labels()["node3"] == "staged"
+
+
+def test_with_require_a_model_is_staged_where_its_pod_can_run(library: Library) -> None:
+    kube, volume = library.kube, library.staged("narrow", "node1", placement="require")
+    with labelled(kube, "e2e/narrow=yes", "node3"):
+        kube.apply(mounting("narrow", "narrow", nodeSelector={"e2e/narrow": "yes"}))
+        kube.pod_ready("narrow", 120)
+    assert volume.labels() == {"node1": "staged", "node3": "staged"}
+
+
+def test_with_require_a_pod_that_is_bound_where_the_model_is_not_gets_it_there(library: Library) -> None:
+    kube, volume = library.kube, library.staged("bound", "node2", placement="require")
+    wanted = mounting("bound", "bound")
+    wanted["spec"]["nodeName"] = "node1"  # past the scheduler, as one that was too late to see the label go
+    kube.apply(wanted)
+    kube.pod_ready("bound", 60)
+    assert volume.labels() == {"node1": "staged", "node2": "staged"}
+
+
+def test_two_required_models_that_lie_on_different_nodes_are_brought_together(library: Library, way: SlowWay) -> None:
+    kube = library.kube
+    way.slow(None)
+    volumes = [
+        library.staged(name, node, endpoint=way.endpoint, placement="require", size=COLD)
+        for name, node in (("left", "node1"), ("right", "node2"))
+    ]
+    way.slow(2 * MIB)
+    kube.apply(mounting("both", "left", "right"))
+    event = kube.event("pod", "both", "WaitingForModel", 20)
+    assert bound_to(kube, "both") == ""
+    way.slow(None)
+    kube.pod_ready("both", 120)
+    node = bound_to(kube, "both")
+    assert all(volume.labels()[node] == "staged" for volume in volumes)
+    for words in (f"waits for node {node}: ", "being staged there", "is staged there", "(it is staged on "):
+        assert words in event["message"]
+
+
+def test_two_preferred_models_on_different_nodes_do_not_keep_a_pod_from_starting(library: Library) -> None:
+    kube = library.kube
+    library.staged("port", "node1"), library.staged("starboard", "node2")
+    kube.apply(mounting("ship", "port", "starboard"))
+    kube.pod_ready("ship", 120)
+    assert bound_to(kube, "ship") in ("node1", "node2")
+
+
+# --- Nobody steers ---
+
+
+def test_pods_start_while_the_webhook_is_down(
+    driver: Driver, kube: Kube, served: Steered, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = driver.kube.get("deployment", "csi-model-controller")
+    assert before
+    try:
+        driver.kube.kubectl("scale", "deployment", "csi-model-controller", "--replicas=0")
+        driver.kube.wait_for(lambda: not driver.pods("controller"), 60, "no controller is left")
+        begun = time.monotonic()
+        kube.apply(with_claim("unsteered", "served"))
+        kube.pod_ready("unsteered", LATE)
+        with capsys.disabled():
+            print(f"\nwith no webhook a pod ran after {time.monotonic() - begun:.1f} s")
+        assert preferences(kube, "unsteered") == []
+    finally:
+        driver.kube.kubectl("scale", "deployment", "csi-model-controller", f"--replicas={before['spec']['replicas']}")
+        driver.wait_ready()
+
+
+def warm_ups(volume: Steered) -> set[str]:
+    """Return the nodes on which a warm-up of it was begun, as the claim's events tell."""
+    events = volume.kube.events_of("pvc", volume.claim)
+    return {one["message"].rpartition(" on ")[2] for one in events if one["reason"] == "StagingStarted"}
+
+
+def told_of(kube: Kube, pod: str) -> Told | None:
+    """Return what a waiting pod was told last; None if that isn't where it is staged, how far and how long still."""
+    events = [one for one in kube.events_of("pod", pod) if one["reason"] == "WaitingForModel"]
+    found = TOLD.match(events[-1]["message"]) if events else None
+    return Told(found[1], found[2]) if found else None
+
+
+def preferences(kube: Kube, pod: str) -> list[str]:
+    """Return the keys of labels of ours that a pod prefers, one for each value."""
+    affinity = (kube.get("pod", pod) or {})["spec"].get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("preferredDuringSchedulingIgnoredDuringExecution", [])
+    keys = [one["key"] for term in terms for one in term["preference"]["matchExpressions"]]
+    return [key for key in keys if key.startswith("csi-model.io/")]
