@@ -14,7 +14,7 @@ from csi_model.rpc.web import listen
 
 if TYPE_CHECKING:
     from csi_model.cluster.api import Api
-    from csi_model.cluster.steering.trimming import KnownVolume
+    from csi_model.cluster.trimming import KnownVolume
     from csi_model.cluster.webhook.renewing import Renewing
 
 

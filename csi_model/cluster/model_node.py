@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from csi_model.cluster.facts import Guarded
 from csi_model.cluster.hostile import count, digest, each, either, mapping, seconds, text_or_empty
 from csi_model.cluster.model_volume import GROUP_VERSION
-from csi_model.cluster.steering.facts import Guarded
-from csi_model.cluster.steering.trimming import version_of
+from csi_model.cluster.trimming import version_of
 from csi_model.core.copies import Copy, Guard, NodeReport, Orders, Wanted
 from csi_model.core.records import exactly
 from csi_model.core.templates import OBJECT_NAME

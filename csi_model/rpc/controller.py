@@ -33,8 +33,8 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 
     Args:
         verbs: what it all rests on.
-        capacity: the bytes that a node has for a new copy, by its name ("" if the call names none), for GetCapacity; None
-            where nobody knows, and then GetCapacity isn't offered.
+        capacity: the bytes that a node has for a new copy, by its name ("" if the call names none), for GetCapacity;
+            None where nobody knows, and then GetCapacity isn't offered.
         waiting: CreateVolume calls that may wait at once.
 
     """

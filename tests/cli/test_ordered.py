@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from csi_model.cluster.facts import Guarded
 from csi_model.cluster.model_node import PATH, heartbeat_of, parse_report, render, render_spec
-from csi_model.cluster.steering.facts import Guarded
 from csi_model.core.copies import Copy, Guard, NodeReport, Wanted
 from csi_model.core.warmth import Warmth
 from csi_model.demo.kubelet import Volume

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_model.cluster import model_node
+from csi_model.cluster.facts import Guarded
 from csi_model.cluster.model_node import (
     MAX_COPIES,
     MAX_ERROR,
@@ -19,7 +20,6 @@ from csi_model.cluster.model_node import (
     render_status,
     trim,
 )
-from csi_model.cluster.steering.facts import Guarded
 from csi_model.core.copies import Copy, Guard, NodeReport, Orders, Wanted
 from csi_model.core.warmth import Warmth
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 import pytest
 
 from csi_model.cluster import reporter as reporting
+from csi_model.cluster.facts import Guarded
 from csi_model.cluster.model_node import PATH, parse_report, render, render_spec
 from csi_model.cluster.reporter import Reporter
-from csi_model.cluster.steering.facts import Guarded
 from csi_model.core.copies import Copy, Guard, NodeReport, Orders, Wanted
 from csi_model.core.warmth import Warmth
 from csi_model.errors import StoreUnusable

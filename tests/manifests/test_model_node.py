@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from csi_model.cluster import model_node
-from csi_model.cluster.steering.facts import Guarded
+from csi_model.cluster.facts import Guarded
 from csi_model.core.copies import Copy, Guard, NodeReport, Wanted
 from csi_model.core.warmth import Warmth
 from tests.manifests.reading import one

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from csi_model.cluster.facts import Node
 from csi_model.cluster.steering.dirty import Dirty
-from csi_model.cluster.steering.facts import Node
 from csi_model.cluster.steering.labelling import PREFIX
 from csi_model.core.copies import Copy
 from csi_model.core.warmth import Warmth

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from csi_model.cluster.facts import Pod, Volume
 from csi_model.cluster.model_node import MAX_WANTED
 from csi_model.cluster.steering.demand import Demand, Waiting
-from csi_model.cluster.steering.facts import Pod, Volume
 from csi_model.cluster.steering.inventory import Inventory
 from csi_model.cluster.steering.quotas import allowed
 from csi_model.cluster.steering.wanting import Choice, choose

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from csi_model.cluster.facts import Node, Pod, Volume
 from csi_model.cluster.steering import lacks
 from csi_model.cluster.steering.demand import Demand
-from csi_model.cluster.steering.facts import Node, Pod, Volume
 from csi_model.cluster.steering.fitting import named, usable
 from csi_model.cluster.steering.ranking import Group, Supposed, best_for, effort, fresh, known, staged
 from csi_model.core.placement import ALL, Placement

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from csi_model.cluster.steering.facts import Pod, Volume
+from csi_model.cluster.facts import Pod, Volume
 from csi_model.core.placement import Placement
 
 _STRICTEST = (Placement.REQUIRE, Placement.PREFER)

@@ -6,15 +6,15 @@ from typing import Any
 
 from csi_model.cluster import model_node
 from csi_model.cluster.api import METADATA, Api
+from csi_model.cluster.facts import Guarded, Node
 from csi_model.cluster.model_node import ModelNode
 from csi_model.cluster.steering.asked import Asked
 from csi_model.cluster.steering.changes import our_labels
-from csi_model.cluster.steering.facts import Guarded, Node
 from csi_model.cluster.steering.guarding import guards, next_look
 from csi_model.cluster.steering.inventory import Inventory
 from csi_model.cluster.steering.labelling import labels_due
-from csi_model.cluster.steering.trimming import NOT_READY, KnownNode, version_of
 from csi_model.cluster.steering.writes import Rank
+from csi_model.cluster.trimming import NOT_READY, KnownNode, version_of
 from csi_model.core.copies import Guard
 from csi_model.settings import SteeringSettings
 

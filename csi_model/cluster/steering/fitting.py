@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from csi_model.cluster.steering.facts import Node, Pod, Requirement, Taint, Toleration
+from csi_model.cluster.facts import Node, Pod, Requirement, Taint, Toleration
 
 NAME_KEY = "metadata.name"
 _HARD = ("NoSchedule", "NoExecute")

@@ -10,7 +10,7 @@ sending just now; a pod that was bound makes the copy needed.
 
 from collections.abc import Collection, Mapping
 
-from csi_model.cluster.steering.facts import Guarded, Node
+from csi_model.cluster.facts import Guarded, Node
 from csi_model.core.copies import Copy, Guard
 from csi_model.core.placement import label_of
 from csi_model.core.warmth import Warmth

@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from csi_model.cluster.facts import Guarded, Node, Pod
 from csi_model.cluster.model_node import ModelNode
 from csi_model.cluster.steering.changes import concerned, mark
 from csi_model.cluster.steering.dirty import Dirty
-from csi_model.cluster.steering.facts import Guarded, Node, Pod
 from csi_model.cluster.steering.inbox import Kind, News
 from csi_model.cluster.steering.index import Index
-from csi_model.cluster.steering.trimming import KnownNode, KnownVolume
 from csi_model.cluster.steering.using import Using
+from csi_model.cluster.trimming import KnownNode, KnownVolume
 from csi_model.cluster.watching import Key
 from csi_model.core.copies import Wanted
 from csi_model.core.placement import Placement

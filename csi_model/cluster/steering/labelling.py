@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from csi_model import DRIVER_NAME
-from csi_model.cluster.steering.facts import Node
+from csi_model.cluster.facts import Node
 from csi_model.core.copies import Copy, Guard
 from csi_model.core.placement import STAGED, WARMING, Placement, label_of
 from csi_model.core.warmth import Warmth

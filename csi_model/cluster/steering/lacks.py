@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from csi_model.cluster.steering.facts import Node, Pod, Volume
+from csi_model.cluster.facts import Node, Pod, Volume
 from csi_model.cluster.steering.fitting import leavable, room
 from csi_model.core.placement import ALL, render_selector
 from csi_model.core.units import bytes_text

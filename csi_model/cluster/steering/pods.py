@@ -5,8 +5,8 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, TypeVar
 
-from csi_model.cluster.steering.facts import Pod, Requirement, Toleration
-from csi_model.cluster.steering.trimming import seconds_of
+from csi_model.cluster.facts import Pod, Requirement, Toleration
+from csi_model.cluster.trimming import seconds_of
 
 Json = dict[str, Any]
 T = TypeVar("T")

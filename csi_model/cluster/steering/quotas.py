@@ -8,8 +8,8 @@ lowered takes nothing away.
 
 from collections.abc import Collection, Mapping
 
+from csi_model.cluster.facts import Node, Volume
 from csi_model.cluster.steering.demand import Demand
-from csi_model.cluster.steering.facts import Node, Volume
 from csi_model.cluster.steering.wanting import Choice
 from csi_model.core.placement import ALL, Placement
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from csi_model.cluster.steering.facts import Node
+from csi_model.cluster.facts import Node
 from csi_model.cluster.steering.fitting import evictable, leavable, missing, queued, tainted
 from csi_model.core.copies import Guard
 from csi_model.core.warmth import Warmth

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from csi_model.cluster.facts import Node, Volume
 from csi_model.cluster.steering.demand import Waiting
-from csi_model.cluster.steering.facts import Node, Volume
 from csi_model.cluster.steering.fitting import usable
 from csi_model.cluster.steering.lacks import nodes_text
 from csi_model.cluster.steering.ranking import Supposed, best_for, staged

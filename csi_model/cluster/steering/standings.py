@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from csi_model import DRIVER_NAME
 from csi_model.cluster import model_volume
 from csi_model.cluster.api import METADATA, Api
+from csi_model.cluster.facts import Volume
 from csi_model.cluster.steering.asked import Asked
 from csi_model.cluster.steering.choices import Choices
-from csi_model.cluster.steering.facts import Volume
 from csi_model.cluster.steering.inventory import Inventory
 from csi_model.cluster.steering.standing import Standing, standing
 from csi_model.cluster.steering.unharmed import unharmed

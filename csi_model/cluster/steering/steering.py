@@ -15,8 +15,8 @@ from csi_model.cluster.steering.figures import Figures
 from csi_model.cluster.steering.inbox import Inbox, Kind
 from csi_model.cluster.steering.loop import Loop
 from csi_model.cluster.steering.pods import QUERY, trim_pod
-from csi_model.cluster.steering.trimming import KnownVolume, trim_node, trim_volume
 from csi_model.cluster.tee import Tee
+from csi_model.cluster.trimming import KnownVolume, trim_node, trim_volume
 from csi_model.cluster.watching import Watch
 from csi_model.settings import SteeringSettings
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from csi_model.cluster.events import Subject
+from csi_model.cluster.facts import Pod
 from csi_model.cluster.steering.choices import Choices
 from csi_model.cluster.steering.demand import Waiting
-from csi_model.cluster.steering.facts import Pod
 from csi_model.cluster.steering.inventory import Inventory
 from csi_model.cluster.steering.standing import waiting_words
 from csi_model.cluster.steering.unharmed import unharmed

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from csi_model.cluster.steering.facts import Pod, Volume
+from csi_model.cluster.facts import Pod, Volume
 from csi_model.cluster.steering.index import Index
 from csi_model.cluster.watching import Key
 from csi_model.core.placement import Placement

@@ -20,10 +20,10 @@ by a volume that nobody could bring. A failure moves nothing; lack of room does.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from csi_model.cluster.facts import Node
 from csi_model.cluster.steering import lacks
 from csi_model.cluster.steering.choosing import Ground, Round
 from csi_model.cluster.steering.demand import Demand
-from csi_model.cluster.steering.facts import Node
 from csi_model.cluster.steering.ranking import Supposed
 from csi_model.core.copies import Wanted
 from csi_model.core.placement import ALL, Placement

@@ -8,9 +8,9 @@ from sys import intern
 from typing import Any
 
 from csi_model import DRIVER_NAME
+from csi_model.cluster.facts import Volume
 from csi_model.cluster.hostile import mapping, text_or_empty
-from csi_model.cluster.steering.facts import Volume
-from csi_model.cluster.steering.trimming import KnownVolume
+from csi_model.cluster.trimming import KnownVolume
 from csi_model.cluster.watching import Key
 
 Json = dict[str, Any]

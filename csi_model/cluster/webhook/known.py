@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from csi_model.cluster.steering.facts import Volume
+from csi_model.cluster.facts import Volume
 from csi_model.cluster.webhook.index import ClaimsListener, ClassesListener, Index, VolumesListener
 
 _PATIENCE = 2.0  # seconds; the API server waits for 3

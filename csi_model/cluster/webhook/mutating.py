@@ -23,8 +23,8 @@ from itertools import islice
 from typing import Any
 
 from csi_model import DRIVER_NAME
+from csi_model.cluster.facts import Volume
 from csi_model.cluster.hostile import mapping
-from csi_model.cluster.steering.facts import Volume
 from csi_model.core.placement import STAGED, WARMING, Placement, label_of
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ from csi_model.cluster.model_node import ModelNode
 from csi_model.cluster.steering.inbox import Inbox, Kind
 from csi_model.cluster.steering.loop import Loop
 from csi_model.cluster.steering.standings import STAGED
-from csi_model.cluster.steering.trimming import KnownNode, KnownVolume
+from csi_model.cluster.trimming import KnownNode, KnownVolume
 from csi_model.core.copies import NodeReport
 from csi_model.core.volume import Claim
 from csi_model.settings import SteeringSettings

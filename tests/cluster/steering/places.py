@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from csi_model.cluster.facts import Guarded, Node, Pod, Volume
 from csi_model.cluster.steering.demand import Demand, Waiting
-from csi_model.cluster.steering.facts import Guarded, Node, Pod, Volume
 from csi_model.cluster.steering.wanting import choose
 from csi_model.core.copies import Copy, Guard, NodeReport, Wanted
 from csi_model.core.placement import Placement, Wants

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csi_model.cluster.steering.facts import Requirement, Taint, Toleration
+from csi_model.cluster.facts import Requirement, Taint, Toleration
 from csi_model.cluster.steering.fitting import named, room, usable
 from tests.cluster.steering.places import GB, SIZES, A, B, C, copy, node, pod, warming
 

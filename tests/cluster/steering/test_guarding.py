@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi_model.cluster.steering.facts import Guarded, Node
+from csi_model.cluster.facts import Guarded, Node
 from csi_model.cluster.steering.guarding import guards, next_look
 from csi_model.core.copies import Guard
 from csi_model.core.placement import label_of

@@ -2,8 +2,8 @@
 
 import pytest
 
+from csi_model.cluster.facts import Guarded
 from csi_model.cluster.steering import choices
-from csi_model.cluster.steering.facts import Guarded
 from csi_model.core.copies import Guard, Wanted
 from tests.cluster.steering.offline import Offline
 from tests.cluster.steering.places import A, B, copy

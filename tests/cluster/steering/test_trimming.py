@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csi_model.cluster.steering.facts import Requirement, Taint, Toleration
+from csi_model.cluster.facts import Requirement, Taint, Toleration
 from csi_model.cluster.steering.fitting import usable
 from csi_model.cluster.steering.pods import trim_pod
-from csi_model.cluster.steering.trimming import seconds_of, trim_node, trim_volume, version_of
+from csi_model.cluster.trimming import seconds_of, trim_node, trim_volume, version_of
 from csi_model.core.placement import ALL, Placement, Wants
 from tests.cluster.steering.places import node
 from tests.cluster.steering.world import A, node_item, pod_item, volume_item

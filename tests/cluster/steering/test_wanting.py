@@ -2,7 +2,7 @@
 
 import pytest
 
-from csi_model.cluster.steering.facts import Node, Taint
+from csi_model.cluster.facts import Node, Taint
 from csi_model.cluster.steering.wanting import choose
 from csi_model.core.copies import Wanted
 from csi_model.core.placement import ALL

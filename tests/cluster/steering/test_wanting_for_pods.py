@@ -2,8 +2,8 @@
 
 import pytest
 
+from csi_model.cluster.facts import Requirement
 from csi_model.cluster.steering.demand import Waiting
-from csi_model.cluster.steering.facts import Requirement
 from csi_model.cluster.steering.wanting import choose
 from tests.cluster.steering.places import (
     GB,

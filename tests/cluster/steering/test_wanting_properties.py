@@ -6,8 +6,8 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from csi_model.cluster.facts import Guarded, Node, Taint, Toleration
 from csi_model.cluster.steering.demand import Demand, Waiting
-from csi_model.cluster.steering.facts import Guarded, Node, Taint, Toleration
 from csi_model.cluster.steering.fitting import usable
 from csi_model.cluster.steering.ranking import effort, staged
 from csi_model.cluster.steering.wanting import choose

@@ -2,8 +2,8 @@
 
 import copy
 
-from csi_model.cluster.steering.facts import Volume
-from csi_model.cluster.steering.trimming import KnownVolume
+from csi_model.cluster.facts import Volume
+from csi_model.cluster.trimming import KnownVolume
 from csi_model.cluster.webhook.index import KnownClaim
 from csi_model.core.placement import Placement, Wants, label_of
 from csi_model.core.volume import Claim

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from csi_model.cluster.steering.trimming import KnownVolume
+from csi_model.cluster.trimming import KnownVolume
 from csi_model.cluster.webhook.index import KnownClaim, trim_claim, trim_class
 from csi_model.cluster.webhook.known import Known
 from tests.cluster.webhook.pods import CLAIM, resolved, volume

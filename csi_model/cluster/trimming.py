@@ -11,8 +11,8 @@ from sys import intern
 from typing import Any, TypeVar
 
 from csi_model import DRIVER_NAME
+from csi_model.cluster.facts import Taint, Volume
 from csi_model.cluster.model_volume import wants_in
-from csi_model.cluster.steering.facts import Taint, Volume
 from csi_model.core.fields import Auth
 from csi_model.core.placement import Placement, Wants, read_replicas, read_selector
 from csi_model.core.records import wants_from_json
