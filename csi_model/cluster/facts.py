@@ -1,7 +1,7 @@
 """Facts: what the controller knows of the cluster when it decides. Values only; no I/O, no clock.
 
-Decisions (``wanting``, ``labelling``, ``guarding``, ``standing`` in :mod:`csi_model.cluster.steering`, and the webhook's) are
-pure functions of these; ``inventory`` keeps them up to date, ``loop`` carries the decisions out.
+Decisions (``wanting``, ``labelling``, ``guarding``, ``standing`` in ``steering``, ``mutating`` in ``webhook``) are pure
+functions of these; ``inventory`` keeps them up to date, ``loop`` carries the decisions out.
 """
 
 from collections.abc import Mapping
