@@ -34,15 +34,6 @@ def labels_due(node: Node, steered: Mapping[str, Placement], *, most: int) -> di
     return {label_of(copy.revision): value for copy, value in found[:most]}
 
 
-def label_changes(node: Node, due: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what has to be changed of a node's labels, by key; None removes one. Only our own keys are touched."""
-    changes: dict[str, str | None] = dict.fromkeys(
-        key for key in node.labels if key.startswith(PREFIX) and key not in due
-    )
-    changes.update({key: value for key, value in due.items() if node.labels.get(key) != value})
-    return changes
-
-
 def _value(node: Node, copy: Copy) -> str:
     if copy.warmth is Warmth.WARMING:
         return WARMING

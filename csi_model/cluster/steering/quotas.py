@@ -9,8 +9,6 @@ lowered takes nothing away.
 from collections.abc import Collection, Mapping
 
 from csi_model.cluster.facts import Node, Volume
-from csi_model.cluster.steering.demand import Demand
-from csi_model.cluster.steering.wanting import Choice
 from csi_model.core.placement import ALL, Placement
 
 DEFAULT = "*"
@@ -35,27 +33,6 @@ def allowed(quotas: Mapping[str, int], volumes: Collection[Volume], nodes: Mappi
         namespace: max(0, quotas.get(namespace, quotas.get(DEFAULT, 0)) - _used(claimed, where))
         for namespace, claimed in sorted(asking.items())
     }
-
-
-def spent(allowed: Mapping[str, int], demand: Demand, nodes: Mapping[str, Node], choice: Choice) -> dict[str, int]:
-    """Return what is left of ``allowed`` after a choice, for the next demand of the same pass.
-
-    Args:
-        allowed: before it.
-        demand: that was chosen for.
-        nodes: as they were given to ``choose``, the choice not ordered yet.
-        choice: what was chosen.
-
-    """
-    revision = demand.revision
-    before = [node for node in nodes.values() if revision in node.wants or node.begun(revision)]
-    after = [node for name, node in nodes.items() if name in choice.wanted or node.begun(revision)]
-    left = dict(allowed)
-    for namespace in {volume.claim.namespace for volume in demand.volumes if volume.claim is not None} & left.keys():
-        claimed = [it for it in demand.volumes if it.claim is not None and it.claim.namespace == namespace]
-        more = _count(claimed, after, choice.wanted.keys()) - _count(claimed, before, _wanting(before, revision))
-        left[namespace] = max(0, left[namespace] - max(0, more) * demand.bytes)
-    return left
 
 
 def _ahead(volume: Volume) -> bool:

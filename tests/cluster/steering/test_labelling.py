@@ -1,10 +1,8 @@
 """What a node's labels say of the Revisions on it."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from csi_model.cluster.steering.labelling import label_changes, labels_due
+from csi_model.cluster.steering.labelling import labels_due
 from csi_model.core.placement import Placement, label_of
 from csi_model.core.warmth import Warmth
 from tests.cluster.steering.places import A, B, C, copy, node, warming
@@ -43,34 +41,3 @@ def test_what_is_required_comes_first_then_what_is_held_wanted_and_released_last
     assert list(due(here, most=2)) == [B, A]
     here = node("n1", copy(A, released=5.0), copy(B, released=1.0), copy(C, released=6.0), wanted=[A])
     assert list(due(here, most=2)) == [B, A]
-
-
-class TestChanges:
-    """Only our own keys are changed, and always to the truth."""
-
-    def test_what_is_missing_comes_and_what_is_wrong_is_corrected(self):
-        here = node("n1", labels={label_of(B): "nonsense"})
-        wanted = {label_of(A): "staged", label_of(B): "warming"}
-        assert label_changes(here, wanted) == wanted
-
-    def test_what_is_not_due_goes(self):
-        here = node("n1", labels={label_of(A): "staged", "csi-model.io/m-by-hand": "staged"})
-        assert label_changes(here, {}) == {label_of(A): None, "csi-model.io/m-by-hand": None}
-
-    def test_what_is_right_stays(self):
-        assert label_changes(node("n1", labels={label_of(A): "staged"}), {label_of(A): "staged"}) == {}
-
-    @given(
-        st.dictionaries(
-            st.sampled_from(["csi-model.io/node", "zone", "csi-model.io/m-1", label_of(A), label_of(B)]),
-            st.text(max_size=3),
-        ),
-        st.dictionaries(st.sampled_from([label_of(A), label_of(B)]), st.sampled_from(["staged", "warming"])),
-    )
-    def test_afterwards_ours_are_the_due_ones_and_others_are_as_they_were(self, labels, wanted):
-        changes = label_changes(node("n1", labels=labels), wanted)
-        after = {key: value for key, value in {**labels, **changes}.items() if value is not None}
-        ours = {key: value for key, value in after.items() if key.startswith("csi-model.io/m-")}
-        assert ours == wanted
-        assert after.keys() - ours.keys() == {key for key in labels if not key.startswith("csi-model.io/m-")}
-        assert label_changes(node("n1", labels=after), wanted) == {}

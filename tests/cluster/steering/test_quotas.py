@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi_model.cluster.steering.demand import Demand
-from csi_model.cluster.steering.quotas import allowed, spent
+from csi_model.cluster.steering.quotas import allowed
 from csi_model.cluster.steering.wanting import choose
 from csi_model.core.placement import ALL
 from tests.cluster.steering.places import GB, SIZES, A, B, C, cluster, demand, node, ordered, volume, warming
@@ -61,13 +60,8 @@ def test_several_choices_in_one_pass_never_exceed_the_quota_together(counts, quo
     quotas = {"x": quota * GB}
     nodes = cluster(*(node(f"n{n}") for n in range(4)))
     volumes = [volume(revision, count, namespace="x", placement=placement) for revision, count in counts.items()]
-    remaining = allowed(quotas, volumes, nodes)
     for each in volumes:
-        one = demand(each)
-        assert isinstance(one, Demand)
-        choice = choose(one, nodes, SIZES, remaining)
-        remaining = spent(remaining, one, nodes, choice)
+        choice = choose(demand(each), nodes, SIZES, allowed(quotas, volumes, nodes))
         nodes = ordered(nodes, each.revision, choice)
     used = sum(SIZES[revision] for node in nodes.values() for revision in node.wants)
     assert used <= quotas["x"]
-    assert remaining == allowed(quotas, volumes, nodes)
