@@ -60,7 +60,7 @@ def main() -> int:
         found.run.details["failed actions"] = dict(found.run.timetable.failures)
         say(f"failed actions of the simulation: {found.run.details['failed actions'] or 'none'}")
     if found.run is not None and found.run.figures:
-        _hand_out(found.run, options)
+        _hand_out(found.run, options, RESULTS.with_stem("scale-interrupted") if failure else RESULTS)
     if failure:
         say(f"{failure}\nThe controller's last words:\n{last}")
     return 1 if failure else 0
@@ -87,7 +87,7 @@ def _measure(options: argparse.Namespace, work: Path, found: _Found) -> None:
             for phase in (phases.idles, phases.stages, phases.bursts, phases.orders):
                 phase(run, contender)
                 phases.settles(run)
-            phases.reviews(run)
+            phases.reviews(run, contender)
             for how in ("stopped", "killed"):
                 phases.restarts(run, contender, how)
                 phases.settles(run)
@@ -106,7 +106,7 @@ def _simulated(plane: ControlPlane, cluster: World) -> Iterator[Run]:
         yield Run(cluster, plane.admin, agents, observer, timetable, Audit(plane.audit), plane.servers, say)
 
 
-def _hand_out(run: Run, options: argparse.Namespace) -> None:
+def _hand_out(run: Run, options: argparse.Namespace, file: Path) -> None:
     sizes = run.world.sizes
     title = f"{sizes.nodes} nodes, {sizes.volumes} volumes, {sizes.copies} copies a node, {sizes.pods} pods"
     console().print(figures.table(run.figures, title))
@@ -117,11 +117,11 @@ def _hand_out(run: Run, options: argparse.Namespace) -> None:
         "figures": figures.as_json(run.figures),
         "details": run.details,
     }
-    RESULTS.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(exist_ok=True)
     plain = json.dumps(document, indent=1, default=lambda value: asdict(value) if is_dataclass(value) else str(value))
-    RESULTS.write_text(plain)
-    RESULTS.with_suffix(".md").write_text(figures.markdown(run.figures))
-    say(f"figures in {RESULTS}, as a table for a page in {RESULTS.with_suffix('.md').name}")
+    file.write_text(plain)
+    file.with_suffix(".md").write_text(figures.markdown(run.figures))
+    say(f"figures in {file}, as a table for a page in {file.with_suffix('.md').name}")
 
 
 def _parsed() -> argparse.Namespace:

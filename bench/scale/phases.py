@@ -144,15 +144,18 @@ def restarts(run: Run, contending: Contending, how: str) -> None:
     run.add(Figure(f"restart ({how}) until every label is right", _since(new, right), "s", 30, note))
 
 
-def reviews(run: Run) -> None:
+def reviews(run: Run, contending: Contending) -> None:
     """Pods are created."""
     sizes = run.world.sizes
     hook = webhook.registered(run.admin)
     if hook is None:
         run.add(Figure("webhook, p99", None, "ms", 50, "it isn't registered"))
         return
-    found = webhook.direct(hook, run.world, count=sizes.reviews, rate=sizes.review_rate)
-    run.add(found.spread.figure(f"webhook at {sizes.review_rate:g} reviews/s", most=50, unit="ms"))
+    with used(run, contending.now) as use:
+        found = webhook.direct(hook, run.world, count=sizes.reviews, rate=sizes.review_rate)
+    waking = found.waking.figure("a thread that sleeps meanwhile wakes up too late by", unit="ms")
+    run.add(found.spread.figure(f"webhook at {sizes.review_rate:g} reviews/s", most=50, unit="ms"), waking)
+    run.say(f"meanwhile: processor {use.cores:.2g} cores; {use.in_words()}")
     run.say(f"{found.steered} pods were changed, {found.expected} mount a claim that steers by it")
     through, bucket = webhook.through_server(run.admin, run.world, count=sizes.reviews, rate=sizes.review_rate)
     note = (

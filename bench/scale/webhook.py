@@ -57,9 +57,14 @@ def registered(admin: Client) -> Hook | None:
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    """What reviews took, and how many pods of how many that should be steered were."""
+    """What reviews took, and how many pods of how many that should be steered were.
+
+    ``waking`` is how much later than it should a thread of ours woke up that slept until the next review: what a busy
+    machine does to anybody.
+    """
 
     spread: Spread
+    waking: Spread
     steered: int
     expected: int
 
@@ -118,16 +123,19 @@ def bound(counts: dict[float, float], percent: float) -> float | None:
 def _paced(world: World, review: Callable[[int, Model], bool], *, count: int, rate: float) -> Reviews:
     begun = time.monotonic()
 
-    def one(i: int) -> tuple[float, bool]:
-        time.sleep(max(0.0, begun + i / rate - time.monotonic()))  # what comes at a rate can only be waited for
+    def one(i: int) -> tuple[float, float | None, bool]:
+        due = begun + i / rate
+        pause = due - time.monotonic()
+        time.sleep(max(0.0, pause))  # what comes at a rate can only be waited for
         sent = time.monotonic()
         patched = review(i, world.models[i % len(world.models)])
-        return time.monotonic() - sent, patched
+        return time.monotonic() - sent, sent - due if pause > 0 else None, patched
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         done = list(pool.map(one, range(count)))
     expected = sum(world.models[i % len(world.models)].placement == "prefer" for i in range(count))
-    return Reviews(Spread.of([seconds for seconds, _ in done]), sum(patched for _, patched in done), expected)
+    waking = Spread.of([late for _, late, _ in done if late is not None])
+    return Reviews(Spread.of([took for took, _, _ in done]), waking, sum(patched for *_, patched in done), expected)
 
 
 def _review(i: int, model: Model) -> Json:
