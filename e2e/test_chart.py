@@ -78,7 +78,7 @@ def test_a_required_mount_is_looked_for_on_the_host():
 
 @pytest.mark.parametrize("access", ["cluster", "namespaces", "none"])
 def test_secrets_are_readable_where_the_values_say(access):
-    roles = [it for it in template("--set", f"secrets.access={access}") if "secrets" in str(it.get("rules"))]
+    roles = [it for it in template("--set", f"secrets.access={access}") if any(map(is_of_all_secrets, rules_of(it)))]
     assert [it["kind"] for it in roles] == {"cluster": ["ClusterRole"], "namespaces": ["Role"], "none": []}[access]
 
 
@@ -124,6 +124,15 @@ def test_a_volumes_claim_can_change(volume: Kube):
         "qwen",
         "s3://models/qwen",
     ]
+
+
+def rules_of(item: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = item["rules"] if item["kind"] in ("Role", "ClusterRole") else []
+    return found
+
+
+def is_of_all_secrets(rule: dict[str, Any]) -> bool:
+    return "secrets" in rule["resources"] and not rule.get("resourceNames")
 
 
 def template(*values: str | Path) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ NODE_NAMES = {"node1", "node2", "node3"}
 STORE = "/var/lib/csi-model/store"
 LEASE, CONTAINER = "csi-model-controller", "csi-model"
 LIMITED = "healing-limited"  # a namespace with a quota of 10 MB, see values.yaml
-DISK, LARGE = 112 * MIB, 24 * MIB  # of which three fit below the high watermark, and not four
+DISK, LARGE = 143 * MIB, 32 * MIB  # of which three fit below the high watermark, and not four
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,59 @@ def library(driver: Driver, object_store: ObjectStore) -> Iterator[Library]:
     object_store.publish(BUCKET)
     with namespace(driver.kube, f"{BUCKET}-{nonce()}") as kube:
         yield Library(kube, object_store, BUCKET)
+
+
+# --- Disks that fill ---
+
+
+def test_eviction_takes_what_nobody_needs_after_its_label_and_nothing_that_a_pod_reads(
+    cluster: Cluster, library: Library
+) -> None:
+    kube, served = library.kube, ("serving", "served")
+    with disks.small(kube, "node3", DISK):
+        volumes = {name: library.staged(name, "node3", size=LARGE, placement="require") for name in (*served, "idle")}
+        kube.apply(*[with_claim(name, name) for name in served], move(volumes["idle"], "node2"))
+        for name in served:
+            kube.pod_ready(name, 60)
+        before = {name: digests_in(kube, name) for name in served}
+        volumes["idle"].wait_staged("node2", "node3")
+        with watching(cluster, NODES) as nodes, watching(cluster, MODEL_NODES) as stores:
+            library.claimed("newcomer", LARGE)
+            kube.apply(with_claim("newcomer", "newcomer", node="node3"))
+            kube.pod_ready("newcomer", 90)
+            volumes["idle"].wait_staged("node2", timeout=30)
+            labels = {name: nodes.values("node3", partial(value_of, volume)) for name, volume in volumes.items()}
+            copies = stores.values("node3", partial(is_here, volumes["idle"]))
+            assert guards_seen(stores, volumes["idle"]) == ["Keep", "Withdrawn", "Released"]
+        assert [value for _, value in labels["idle"]] == ["staged", ""]
+        assert [value for _, value in copies] == ["here", ""]
+        assert labels["idle"][1][0] < copies[1][0], "first the label goes, then the copy"
+        assert {value for name in served for _, value in labels[name]} == {"staged"}
+        assert {name: digests_in(kube, name) for name in served} == before
+        for name in (*served, "newcomer"):
+            kube.delete("pod", name, grace=1)
+
+
+def move(volume: Steered, node: str) -> Object:
+    """Let a claim want its model on another node, and return the class that says so."""
+    name = f"{BUCKET}-{nonce()}"
+    wanted = attributes_class(name, warmReplicas="1", warmNodeSelector=f"{HOST}={node}")
+    volume.kube.apply(wanted)
+    volume.kube.patch("pvc", volume.claim, {"spec": {"volumeAttributesClassName": name}})
+    return wanted
+
+
+def test_a_namespace_has_no_more_brought_ahead_than_its_quota(driver: Driver, library: Library) -> None:
+    with namespace(driver.kube, LIMITED) as kube:
+        limited = Library(kube, library.store, BUCKET)
+        volume = limited.claimed("limited", warmReplicas="3")
+        nodes = volume.wait_count(2)
+        placed = kube.wait_for(lambda: volume.condition("Placed"), 20, volume.story)
+        assert placed["status"] == "False"
+        assert "quota" in placed["message"]
+        [other] = NODE_NAMES - nodes
+        kube.apply(with_claim("needs-it", "limited", node=other))
+        kube.pod_ready("needs-it", 60)
 
 
 # --- Copies that are lost ---
@@ -176,59 +229,6 @@ def kill_controller(driver: Driver, name: str) -> None:
     driver.cluster.node(pod["spec"]["nodeName"]).run(
         ctr, "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container
     )
-
-
-# --- Disks that fill ---
-
-
-def test_eviction_takes_what_nobody_needs_after_its_label_and_nothing_that_a_pod_reads(
-    cluster: Cluster, library: Library
-) -> None:
-    kube, served = library.kube, ("serving", "served")
-    with disks.small(kube, "node3", DISK):
-        volumes = {name: library.staged(name, "node3", size=LARGE, placement="require") for name in (*served, "idle")}
-        kube.apply(*[with_claim(name, name) for name in served], move(volumes["idle"], "node2"))
-        for name in served:
-            kube.pod_ready(name, 60)
-        before = {name: digests_in(kube, name) for name in served}
-        volumes["idle"].wait_staged("node2", "node3")
-        with watching(cluster, NODES) as nodes, watching(cluster, MODEL_NODES) as stores:
-            library.claimed("newcomer", LARGE)
-            kube.apply(with_claim("newcomer", "newcomer", node="node3"))
-            kube.pod_ready("newcomer", 90)
-            volumes["idle"].wait_staged("node2", timeout=30)
-            labels = {name: nodes.values("node3", partial(value_of, volume)) for name, volume in volumes.items()}
-            copies = stores.values("node3", partial(is_here, volumes["idle"]))
-            assert guards_seen(stores, volumes["idle"]) == ["Keep", "Withdrawn", "Released"]
-        assert [value for _, value in labels["idle"]] == ["staged", ""]
-        assert [value for _, value in copies] == ["here", ""]
-        assert labels["idle"][1][0] < copies[1][0], "first the label goes, then the copy"
-        assert {value for name in served for _, value in labels[name]} == {"staged"}
-        assert {name: digests_in(kube, name) for name in served} == before
-        for name in (*served, "newcomer"):
-            kube.delete("pod", name, grace=1)
-
-
-def move(volume: Steered, node: str) -> Object:
-    """Let a claim want its model on another node, and return the class that says so."""
-    name = f"{BUCKET}-{nonce()}"
-    wanted = attributes_class(name, warmReplicas="1", warmNodeSelector=f"{HOST}={node}")
-    volume.kube.apply(wanted)
-    volume.kube.patch("pvc", volume.claim, {"spec": {"volumeAttributesClassName": name}})
-    return wanted
-
-
-def test_a_namespace_has_no_more_brought_ahead_than_its_quota(driver: Driver, library: Library) -> None:
-    with namespace(driver.kube, LIMITED) as kube:
-        limited = Library(kube, library.store, BUCKET)
-        volume = limited.claimed("limited", warmReplicas="3")
-        nodes = volume.wait_count(2)
-        placed = kube.wait_for(lambda: volume.condition("Placed"), 20, volume.story)
-        assert placed["status"] == "False"
-        assert "quota" in placed["message"]
-        [other] = NODE_NAMES - nodes
-        kube.apply(with_claim("needs-it", "limited", node=other))
-        kube.pod_ready("needs-it", 60)
 
 
 @contextmanager

@@ -17,6 +17,10 @@ from e2e.volumes import agent_name, agent_on, fetched, metric, storage_class
 
 NODE = "node3"
 PORT = 9808
+COLUMNS = (
+    "NAME", "NAMESPACE", "CLAIM", "SOURCE", "REVISION", "SIZE", "PLACEMENT", "NODES", "PROGRESS", "AGE", "FILES",
+    "VOLUME",
+)  # fmt: skip
 BUCKET = "observed"
 METRICS = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -66,7 +70,7 @@ def test_metrics_count_a_staging(driver: Driver, staged: Kube, model: Model) -> 
 
 def test_model_volumes_are_listed_for_people(staged: Kube, model: Model) -> None:
     names, *rows = staged.kubectl("get", "modelvolumes", "-o", "wide").splitlines()
-    assert names.split() == ["NAME", "NAMESPACE", "CLAIM", "SOURCE", "REVISION", "SIZE", "AGE", "FILES", "VOLUME"]
+    assert tuple(names.split()) == COLUMNS
     [row] = [row for row in rows if "watched" in row.split()]
     assert model.source in row
     assert "9.44 MB" in row

@@ -106,3 +106,11 @@ def test_a_list_shows_what_a_volume_is_and_how_far_it_is(version):
 def test_uninstalling_keeps_it():
     definition = one("CustomResourceDefinition", "modelvolumes.csi-model.io")
     assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+@pytest.mark.parametrize("name", ["modelvolumes.csi-model.io", "modelnodes.csi-model.io"])
+def test_columns_have_only_fields_that_kubernetes_knows(name):
+    # A comma in a description that isn't quoted begins another field; kubectl refuses that, helm doesn't
+    [version] = one("CustomResourceDefinition", name)["spec"]["versions"]
+    for column in version["additionalPrinterColumns"]:
+        assert column.keys() <= {"name", "type", "format", "jsonPath", "description", "priority"}
