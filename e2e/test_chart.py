@@ -48,6 +48,7 @@ def test_install_yaml_is_what_the_chart_gives():
         ("store.hostPath=relative", "/store/hostPath"),
         ("image.tag=latest", "/image/tag"),
         ("secrets.access=some", "value must be one of 'cluster', 'namespaces', 'none'"),
+        ("steering.silentAfter=40", "steering.silentAfter (40) has to be twice steering.heartbeat (30) or more"),
         ("storageClasses[0].name=x", "missing property 'parameters'"),
         ("store.requireMount=/mnt/nvme", "has to be store.requireMount (/mnt/nvme) or a directory inside it"),
     ],

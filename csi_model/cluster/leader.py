@@ -78,6 +78,7 @@ class Leader:
         self._began, self._ended = began, ended
         self._held = False
         self._renewed = 0.0
+        self._answered = clock()
         self._lease: Json | None = None  # as it was when we wrote it; None if it has to be read
         self._theirs: Any = None  # what the Lease of somebody else said last, and since when
         self._theirs_since = 0.0
@@ -88,6 +89,11 @@ class Leader:
     def leading(self) -> bool:
         """Whether this contender leads now; it asks the clock, so it is right even while the API hangs."""
         return self._held and self._clock() < self._renewed + self._timing.deadline
+
+    @property
+    def answered(self) -> bool:
+        """Whether the API has answered lately; if not, nobody can be heard by it either."""
+        return self._clock() < self._answered + self._timing.deadline
 
     def start(self) -> None:
         """Begin to contend."""
@@ -113,8 +119,9 @@ class Leader:
         held: bool | None = None
         try:
             held = self._try()
+            self._answered = self._clock()
         except ApiConflict:  # somebody was faster, or touched it: what it says now is read next time
-            self._lease = None
+            self._lease, self._answered = None, self._clock()
             pause = _SOON
         except StoreUnusable as error:
             log.warning("the Lease %s can't be renewed or taken: %s", self._name, error)

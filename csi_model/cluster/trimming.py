@@ -123,16 +123,22 @@ def _wants(spec: Json, context: Mapping[str, str]) -> Wants:
 def _node(item: Json) -> KnownNode:
     metadata, spec = item["metadata"], item.get("spec") or {}
     labels = {intern(_text(key)): intern(_text(value)) for key, value in (metadata.get("labels") or {}).items()}
-    registered = DRIVER_NAME in json.loads((metadata.get("annotations") or {}).get(NODE_ID) or "{}")
     taints = tuple(
         Taint(intern(_text(taint["key"])), intern(_text(taint.get("value") or "")), intern(_text(taint["effect"])))
         for taint in (spec.get("taints") or [])[:_MOST]
     )
     return KnownNode(
         intern(_text(metadata["name"])), _text(metadata["uid"]), labels,
-        schedulable=spec.get("unschedulable") is not True, taints=taints, registered=registered,
+        schedulable=spec.get("unschedulable") is not True, taints=taints, registered=_is_registered(metadata),
         version=version_of(item),
     )  # fmt: skip
+
+
+def _is_registered(metadata: Json) -> bool:
+    try:
+        return DRIVER_NAME in json.loads((metadata.get("annotations") or {}).get(NODE_ID) or "{}")
+    except (TypeError, ValueError, RecursionError):  # what isn't kubelet's word mustn't hide the node
+        return False
 
 
 def version_of(item: Json) -> int:

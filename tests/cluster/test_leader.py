@@ -72,6 +72,18 @@ def test_a_leader_that_hears_nothing_of_the_api_stops_before_others_may_begin(se
     assert a.news == ["began", "ended"]
 
 
+def test_it_knows_whether_the_api_answers_also_while_another_one_leads(server, a, b):
+    a.step()
+    b.step()
+    server.failures = [500] * 2
+    b.step(9)
+    assert b.leader.answered
+    b.step(2)
+    assert not b.leader.answered
+    b.step()
+    assert b.leader.answered
+
+
 def test_one_that_lost_it_to_another_says_so_and_may_win_again(a, b):
     a.step()
     b.step()

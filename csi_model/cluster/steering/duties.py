@@ -79,13 +79,15 @@ class Duties:
             self._asked.forget((ORDERS, "", name))
 
     def _renewed(self, node: Node) -> Node:
-        """Begin the graces anew that another leader began, by his own clock."""
-        if all(it.guard is not Guard.WITHDRAWN or it.since >= self._since for it in node.guarded.values()):
+        """Begin the graces anew that another leader began, by his own clock; nothing began in the future."""
+        now = round(self._now(), 3)
+
+        def foreign(it: Guarded) -> bool:
+            return it.since > now or (it.guard is Guard.WITHDRAWN and it.since < self._since)
+
+        if not any(map(foreign, node.guarded.values())):
             return node
-        guarded = {
-            revision: Guarded(it.guard, self._since) if it.guard is Guard.WITHDRAWN else it
-            for revision, it in node.guarded.items()
-        }
+        guarded = {revision: Guarded(it.guard, now) if foreign(it) else it for revision, it in node.guarded.items()}
         self._inventory.order(node.name, node.wanted, guarded)
         return self._inventory.nodes[node.name]
 

@@ -80,8 +80,10 @@ class Inventory:
             for key in {*self._keys(piece.kind), *piece.value}:
                 self._set(piece.kind, key, piece.value.get(key), piece.at)
 
-    def listen(self, now: float) -> None:
-        """Find the nodes that have been silent for too long."""
+    def listen(self, now: float, *, deaf: bool = False) -> None:
+        """Find the nodes that have been silent for too long; while we are deaf, nobody's silence counts."""
+        if deaf:
+            self._heard = dict.fromkeys(self._heard, now)
         for name, heard in self._heard.items():
             if now - heard > self._silent_after and name not in self._silent:
                 self._silent.add(name)
@@ -212,6 +214,8 @@ class Inventory:
             return
         if known is not None:
             self._known[name] = known
+        else:
+            self._ordered.pop(name, None)
         self.dirty.nodes.add(name)
         self._renew(name)
 

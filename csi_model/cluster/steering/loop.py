@@ -58,6 +58,7 @@ class Loop:
         leader: whether this controller leads.
         settings: how long, and how many.
         decided: is told how many seconds each turn of deciding took.
+        answered: whether the API has answered lately: while it doesn't, silence says nothing of nodes.
         clock: seconds, monotonic.
         wall: seconds since the epoch.
 
@@ -72,11 +73,12 @@ class Loop:
         settings: SteeringSettings,
         *,
         decided: Callable[[float], None] = lambda _: None,
+        answered: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._inbox, self._leader, self._settings = inbox, leader, settings
-        self._decided, self._clock = decided, clock
+        self._decided, self._answered, self._clock = decided, answered, clock
         offset = wall() - clock()  # the clock of the wall may be set back; a grace mustn't end early by that
         self.inventory = Inventory(silent_after=settings.silent_after)
         bucket = Bucket(settings.writes_per_second, settings.write_burst, clock)
@@ -127,7 +129,7 @@ class Loop:
         self.inventory.apply(self._inbox.take())
         if now >= self._listen:
             self._listen = now + _LISTEN
-            self.inventory.listen(now)
+            self.inventory.listen(now, deaf=not self._answered())
         leads = self._leader.leading and self.inventory.synced
         if leads != self._leads:
             (self._begin if leads else self._end)()

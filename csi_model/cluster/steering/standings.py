@@ -98,6 +98,9 @@ class Standings:
     def turn(self) -> float:
         """Look at the volumes whose time has come; return the seconds until the next one's."""
         now = self._clock()
+        if len(self._told) > len(self._inventory.using.volumes):
+            for name in self._told.keys() - self._inventory.using.volumes.keys():
+                self._forget(name)
         for name in [name for name, when in self._due.items() if when <= now]:
             del self._due[name]
             volume = self._inventory.using.volumes.get(name)

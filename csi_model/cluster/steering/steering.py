@@ -44,7 +44,9 @@ class Steering:
         self._leader = Leader(
             api, namespace=settings.namespace, identity=settings.identity, began=inbox.wake, ended=inbox.wake
         )  # fmt: skip
-        self._loop = Loop(inbox, api, events, self._leader, settings, decided=decided)
+        self._loop = Loop(
+            inbox, api, events, self._leader, settings, decided=decided, answered=lambda: self._leader.answered
+        )  # fmt: skip
         self.volumes: Tee[KnownVolume] = Tee(inbox.listener(Kind.VOLUMES))
         self._watches: tuple[Watch[Any], ...] = (
             Watch(api, model_volume.PATH, trim_volume, self.volumes, page=_LARGE),

@@ -60,7 +60,7 @@ class Writes:
     """Threads that write. Safe to use from many threads.
 
     Args:
-        may: asked right before each write; what isn't allowed is dropped.
+        may: asked right before each write; what isn't allowed is given back.
         bucket: gives leave.
         reserve: tokens of it that only labels and orders may take.
         threads: that write at once.
@@ -161,6 +161,8 @@ class Writes:
             error: StoreUnusable | None = None
             version = 0
             try:
+                if not self._may():  # told, since who asked may never notice that leading was lost and won again
+                    raise ApiConflict("this controller doesn't lead just now")
                 version = change.write()
             except StoreUnusable as failure:
                 error = failure
@@ -180,9 +182,8 @@ class Writes:
                     self._changed.wait(min(pause, wait))
                     continue
                 del self._ready[change.rank][change.target]
-                if self._may():
-                    self._flying[change.target] = None
-                    return change
+                self._flying[change.target] = None
+                return change
             return None
 
     def _first(self) -> Change | None:

@@ -57,6 +57,15 @@ below /host, with whatever the host has mounted inside it.
 {{- end -}}
 {{- end }}
 
+{{/* One word that comes late must not make a node gone. */}}
+{{- define "csi-model.checkHeartbeat" -}}
+{{- $heartbeat := .Values.steering.heartbeat | float64 -}}
+{{- $silent := .Values.steering.silentAfter | float64 -}}
+{{- if gt (mulf 2 $heartbeat) $silent -}}
+{{- fail (printf "steering.silentAfter (%v) has to be twice steering.heartbeat (%v) or more" $silent $heartbeat) -}}
+{{- end -}}
+{{- end }}
+
 {{/* Options that controller and node agent share. */}}
 {{- define "csi-model.commonArgs" -}}
 - --registry=kubernetes

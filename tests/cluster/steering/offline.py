@@ -18,7 +18,7 @@ class Offline:
     """Attributes: ``written``: (path, body) of each patch; ``said``: (whom, reason, message) of each event."""
 
     def __init__(self, **settings):
-        self.clock, self.leading = Clock(), True
+        self.clock, self.leading, self.answers = Clock(), True, True
         self.inbox = Inbox(self.clock)
         self.written, self.said = [], []
         self.loop = Loop(
@@ -29,6 +29,7 @@ class Offline:
             SteeringSettings(**settings),
             clock=self.clock,
             wall=lambda: self.clock() + 1e9,
+            answered=lambda: self.answers,
         )
         self.models, self.beats = {}, 0.0
         for kind in Kind:

@@ -202,6 +202,24 @@ def test_a_node_is_silent_by_our_clock_whatever_it_says(known):
     assert known.inventory.nodes["n1"].alive
 
 
+def test_while_nobody_can_be_heard_nobody_is_silent(known):
+    known.clock.now += 119
+    known.inventory.listen(known.clock(), deaf=True)
+    known.clock.now += 119
+    known.inventory.listen(known.clock())
+    assert known.inventory.nodes["n1"].alive
+    known.clock.now += 2
+    known.inventory.listen(known.clock())
+    assert not known.inventory.nodes["n1"].alive
+
+
+def test_what_a_node_was_told_goes_with_it(known):
+    known.inventory.order("n1", [Wanted(A, "m-1")], {})
+    known.inbox.put(Kind.NODES, ("", "n1"), None)
+    known.apply()
+    assert known.inventory.ordered("n1") is None
+
+
 def test_a_node_that_never_spoke_is_not_alive(known):
     known.inbox.put(Kind.NODES, ("", "n3"), replace(known.inventory.known("n1"), name="n3"))
     known.apply()

@@ -4,6 +4,7 @@ import pytest
 
 from csi_model.cluster.facts import Guarded
 from csi_model.cluster.steering import choices
+from csi_model.cluster.steering.inbox import Kind
 from csi_model.core.copies import Guard, Wanted
 from tests.cluster.steering.offline import Offline
 from tests.cluster.steering.places import A, B, copy
@@ -40,6 +41,40 @@ def test_a_grace_begins_anew_since_no_two_clocks_are_compared(offline):
     assert not any("Released" in each for each in states(offline))
     offline.pass_by(2)
     assert states(offline)[-1] == ["Released"]
+
+
+def test_a_grace_of_a_clock_that_is_ahead_begins_anew_too(offline):
+    leaving(offline, since=4e9)
+    offline.pass_by(29)
+    assert not any("Released" in each for each in states(offline))
+    offline.pass_by(2)
+    assert states(offline)[-1] == ["Released"]
+
+
+def test_an_api_that_was_away_for_long_moves_nothing(offline):
+    offline.volume(A, 1)
+    offline.node("n2", copy(A))
+    offline.node("n1")
+    offline.pass_by(2)
+    before = len(offline.written)
+    offline.leading = offline.answers = False
+    offline.pass_by(130)
+    offline.leading = offline.answers = True
+    offline.pass_by(10)
+    assert {"csi-model.io/m-" + A[:40]: None} not in [
+        body["metadata"]["labels"] for path, body in offline.written[before:] if path.startswith("/api/v1/nodes")
+    ]
+    assert offline.loop.choices.made[A].wanted.keys() == {"n2"}
+
+
+def test_of_a_volume_that_is_gone_nothing_is_kept(offline):
+    offline.volume(A, 1)
+    offline.node("n1", copy(A))
+    offline.pass_by(2)
+    offline.inbox.put(Kind.VOLUMES, ("", "m-1"), None)
+    offline.pass_by(8)
+    assert offline.loop._standings._told == {}
+    assert [target for target in offline.loop._asked._asks if target[0] == "status"] == []
 
 
 def test_what_others_ordered_stays_until_it_is_decided_otherwise(offline):

@@ -71,7 +71,7 @@ def test_of_a_node_what_steering_needs_is_kept():
     assert found.taints == (Taint("x", "", "NoSchedule"),)
 
 
-@pytest.mark.parametrize("annotation", ["{}", '{"ebs.csi.aws.com": "n1"}', "", None])
+@pytest.mark.parametrize("annotation", ["{}", '{"ebs.csi.aws.com": "n1"}', "", None, "{", "7", "[" * 100_000])
 def test_a_node_without_our_agent_is_not_registered(annotation):
     item = node_item("n1", registered=False)
     item["metadata"] |= {"uid": "u", "annotations": {"csi.volume.kubernetes.io/nodeid": annotation}}

@@ -122,12 +122,13 @@ def test_what_is_refused_is_given_back(writes, written, error):
     assert (written.order, written.ends) == (["a"], [("a", error.__name__)])
 
 
-def test_nothing_is_written_by_who_may_not(make, written):
+def test_nothing_is_written_by_who_may_not_and_who_decided_is_told(make, written):
     writes = make(may=lambda: False)
     writes.put(written.change("a"))
     writes.start()
     assert writes.settle(10)
-    assert (written.order, written.ends) == ([], [])
+    writes.close(10)
+    assert (written.order, written.ends) == ([], [("a", "ApiConflict")])
 
 
 def test_what_is_cleared_is_not_written(writes, written):
