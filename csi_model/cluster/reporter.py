@@ -28,6 +28,7 @@ COALESCE = 0.05
 """Seconds that news wait for more of them."""
 PROGRESS = 5.0
 """Seconds between two reports of how far a warm-up is."""
+_WHOLE = 600.0  # seconds after which all of it is written, whatever was written before: somebody may have edited it
 _PAUSE, _MAX_PAUSE = 0.5, 30.0  # seconds; doubles with each failure in a row, with jitter
 _LAST_WORDS = 2.0  # seconds for them
 
@@ -74,7 +75,7 @@ class Reporter:
         self._readiness = Readiness(ready=True, since=time(), reason="Serving", message="")
         self._written: Json = {}  # what the object's status says; empty if that isn't known
         self._written_to = ""  # uid of the object
-        self._beat = 0.0  # when the next sign of life is due
+        self._beat = self._whole = 0.0  # when the next sign of life is due, and when the next that says all of it
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -159,15 +160,15 @@ class Reporter:
             told = self._told
         if told is None:
             return None
-        if told.uid != self._written_to:
-            self._written, self._written_to = {}, told.uid
+        now = monotonic()
+        if told.uid != self._written_to or now >= self._whole:
+            self._written, self._written_to, self._whole = {}, told.uid, now + _WHOLE
         report = self._take()
         status = render_status(
             report, generation=told.generation, now=time(), version=self._version, readiness=self._readiness
         )
         sign_of_life = {"heartbeat": status.pop("heartbeat")}
         differing = {name: value for name, value in status.items() if self._written.get(name) != value}
-        now = monotonic()
         if differing or now >= self._beat:
             self._api.merge_patch(self._path, {"status": differing | sign_of_life}, accept=METADATA)
             self._written = status

@@ -112,6 +112,16 @@ def test_it_says_what_is_here_as_soon_as_it_has_an_object(server, begin, made):
     assert (status["version"], status["observedGeneration"], ready(status)) == ("0.1.0", 1, ["True"])
 
 
+def test_a_status_that_somebody_edited_is_written_anew_in_time(server, api, begin, made, monkeypatch):
+    monkeypatch.setattr("csi_model.cluster.reporter._WHOLE", 0.0)
+    reporter = begin()
+    status_when(server, says(STAGED))
+    api.merge_patch(f"{PATH}/node-1/status", {"status": {"copies": []}})
+    assert says(NodeReport(total=100, used=50))(status_of(server))
+    reporter.look()
+    status_when(server, says(STAGED))
+
+
 def test_an_object_that_comes_later_is_written_when_it_comes(server, begin, agent):
     begin()
     server.wait_for_watch("modelnodes")
