@@ -1,10 +1,11 @@
 """Due: names of things to look at, each not before its time, and by one worker at a time."""
 
 import heapq
-import random
 import threading
 from collections.abc import Callable
 from time import monotonic
+
+from csi_model.core.backoff import pause_after
 
 _PAUSE, _MAX_PAUSE = 1.0, 300.0  # seconds; doubles with each failure in a row, with jitter
 
@@ -60,8 +61,7 @@ class Due:
         """Give a name back to be tried again after a while."""
         with self._changed:
             failures = self._failures[name] = self._failures.get(name, 0) + 1
-            pause = min(_MAX_PAUSE, _PAUSE * 2.0 ** min(failures - 1, 16))
-            self._give_back(name, self._clock() + pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            self._give_back(name, self._clock() + pause_after(failures, _PAUSE, _MAX_PAUSE))
 
     def close(self) -> None:
         """Let every worker go."""

@@ -18,6 +18,7 @@ from csi_model.cluster.api import METADATA, Api
 from csi_model.cluster.hostile import count, either, mapping, text_or_empty
 from csi_model.cluster.model_node import PATH, Readiness, parse_orders, render_condition, render_status
 from csi_model.cluster.watching import Key, Watch
+from csi_model.core.backoff import pause_after
 from csi_model.core.copies import NodeReport, Orders
 from csi_model.core.warmth import Warmth
 from csi_model.errors import CsiModelError, StoreUnusable
@@ -136,8 +137,7 @@ class Reporter:
                     "can't tell the cluster of this node: %s",
                     error,
                 )
-                most = min(_MAX_PAUSE, _PAUSE * 2.0 ** min(failures - 1, 16))
-                wait = random.uniform(most / 2, most)  # noqa: S311 - to spread load, not to keep a secret
+                wait = pause_after(failures, _PAUSE, _MAX_PAUSE)
         self._say_goodbye()
 
     def _await_news(self, wait: float | None) -> bool:

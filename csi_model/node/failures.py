@@ -1,11 +1,11 @@
 """Failures: what couldn't be brought to this node, why, and when it is tried again."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from csi_model.core.backoff import pause_after
 from csi_model.errors import CsiModelError, StoreFull
 
 _PAUSE, _MAX_PAUSE = 1.0, 300.0  # seconds; doubles with each failure in a row, with jitter
@@ -61,7 +61,7 @@ class Failures:
         with self._lock:
             earlier = self._all.get(revision)
             count = earlier.count + 1 if earlier else 1
-            pause = min(_MAX_PAUSE, _PAUSE * 2.0 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - load
+            pause = pause_after(count, _PAUSE, _MAX_PAUSE)
             room = self._room() if isinstance(error, StoreFull) else None
             size = size or (earlier.bytes if earlier else 0)
             self._all[revision] = Failure(text, size, count, self._clock(), pause, room)

@@ -7,7 +7,6 @@ not to be had is tried again, later and later; what the API refuses is given bac
 import heapq
 import itertools
 import logging
-import random
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from time import monotonic
 
 from csi_model.cluster.errors import ApiConflict, ApiNotFound, ApiRefused
 from csi_model.cluster.steering.bucket import Bucket
+from csi_model.core.backoff import pause_after
 from csi_model.errors import StoreUnusable
 
 log = logging.getLogger(__name__)
@@ -227,7 +227,6 @@ class Writes:
 
     def _put_off(self, change: Change) -> None:
         failures = self._failures[change.target] = self._failures[change.target] + 1
-        pause = min(_MAX_PAUSE, _PAUSE * 2.0 ** min(failures - 1, 16))
-        when = self._clock() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+        when = self._clock() + pause_after(failures, _PAUSE, _MAX_PAUSE)
         self._later[change.target] = (when, change)
         heapq.heappush(self._times, (when, next(self._number), change.target))
