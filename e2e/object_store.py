@@ -5,8 +5,8 @@ import hashlib
 import json
 import random
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class ObjectStore:
     root = Key("e2e-administrator", "e2e-administrator-secret")
 
     def __init__(self) -> None:
-        self._minio, self._slow_way = Process("minio"), way("slow", _SLOW_PORT)
+        self._minio, self._slow_way = Process("minio"), _way("slow", _SLOW_PORT)
         self.client = self.client_for(self.root)
         provider = StaticProvider(self.root.access, self.root.secret)
         self._admin = MinioAdmin(endpoint=f"{place.CLUSTER_IP}:{_PORT}", credentials=provider, secure=False)
@@ -181,8 +181,18 @@ class ObjectStore:
         )  # fmt: skip
 
 
-def way(name: str, port: int) -> SlowWay:
-    """Return another way to the store, which its user opens and closes; 9001 is the shared one's port."""
+@contextmanager
+def way(name: str, port: int) -> Iterator[SlowWay]:
+    """Yield another way to the store, open until the end of the block; 9001 is the shared one's port."""
+    found = _way(name, port)
+    found.open()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def _way(name: str, port: int) -> SlowWay:
     return SlowWay(name, port, target=_PORT, folder=_FOLDER)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from csi_model.core.placement import label_of
 from e2e.agents import volume_of
-from e2e.kube import Kube, Object, claim, pod
+from e2e.driver import Driver
+from e2e.kube import Kube, Object, claim, namespace, pod
 from e2e.object_store import Model, ObjectStore
 from e2e.reports import nonce
 from e2e.volumes import storage_class
@@ -155,6 +156,15 @@ class Library:
         found = self.claimed(name, size, **parameters)
         found.wait_staged(*nodes)
         return found
+
+
+@contextmanager
+def library_in(bucket: str, driver: Driver, store: ObjectStore) -> Iterator[Library]:
+    """Yield a bucket that everybody may read and a namespace beside it, which is gone at the end of the block."""
+    store.bucket(bucket)
+    store.publish(bucket)
+    with namespace(driver.kube, f"{bucket}-{nonce()}") as kube:
+        yield Library(kube, store, bucket)
 
 
 @contextmanager

@@ -28,10 +28,8 @@ UNBOUND = 60.0  # seconds for a volume to be gone after its last user
 
 @pytest.fixture(scope="module")
 def opened(object_store: ObjectStore) -> Iterator[SlowWay]:
-    found = stores.way(NAME, PORT)
-    found.open()
-    yield found
-    found.close()
+    with stores.way(NAME, PORT) as found:
+        yield found
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from e2e.driver import NAMESPACE, Driver
 from e2e.kube import Kube, Object, claim, namespace, with_claim
 from e2e.object_store import ObjectStore
 from e2e.reports import nonce
-from e2e.steered import HOST, MIB, Library, Steered, bound_to, labelled
+from e2e.steered import HOST, MIB, Library, Steered, bound_to, labelled, library_in
 from e2e.volumes import agent_name, agent_on, attributes_class, digests_in, reads_exactly
 from e2e.watched import MODEL_NODES, NODES, Watch, watching
 
@@ -28,10 +28,8 @@ DISK, LARGE = 143 * MIB, 32 * MIB  # of which three fit below the high watermark
 
 @pytest.fixture(scope="module")
 def library(driver: Driver, object_store: ObjectStore) -> Iterator[Library]:
-    object_store.bucket(BUCKET)
-    object_store.publish(BUCKET)
-    with namespace(driver.kube, f"{BUCKET}-{nonce()}") as kube:
-        yield Library(kube, object_store, BUCKET)
+    with library_in(BUCKET, driver, object_store) as found:
+        yield found
 
 
 # --- Disks that fill ---

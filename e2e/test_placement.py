@@ -22,6 +22,7 @@ from e2e.steered import (
     deployed,
     deployment,
     labelled,
+    library_in,
     mounting,
     placed,
     pods_of,
@@ -49,18 +50,14 @@ class Told(NamedTuple):
 
 @pytest.fixture(scope="module")
 def way(object_store: ObjectStore) -> Iterator[SlowWay]:
-    found = stores.way(BUCKET, PORT)
-    found.open()
-    yield found
-    found.close()
+    with stores.way(BUCKET, PORT) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def library(driver: Driver, object_store: ObjectStore) -> Iterator[Library]:
-    object_store.bucket(BUCKET)
-    object_store.publish(BUCKET)
-    with namespace(driver.kube, f"{BUCKET}-{nonce()}") as kube:
-        yield Library(kube, object_store, BUCKET)
+    with library_in(BUCKET, driver, object_store) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

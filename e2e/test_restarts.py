@@ -34,10 +34,8 @@ while :; do echo "$(cut -d' ' -f1 /proc/uptime) $(sha256sum < /model/weights | c
 
 @pytest.fixture(scope="module")
 def way(object_store: ObjectStore) -> Iterator[SlowWay]:
-    found = stores.way(NAME, PORT)
-    found.open()
-    yield found
-    found.close()
+    with stores.way(NAME, PORT) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -61,10 +61,8 @@ class Story:
 
 @pytest.fixture(scope="module")
 def way(object_store: ObjectStore) -> Iterator[SlowWay]:
-    found = stores.way("throttled", PORT)
-    found.open()
-    yield found
-    found.close()
+    with stores.way("throttled", PORT) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

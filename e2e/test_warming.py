@@ -11,11 +11,11 @@ from e2e import object_store as stores
 from e2e.cluster import joining
 from e2e.cluster.cluster import Cluster
 from e2e.driver import NAMESPACE, Driver
-from e2e.kube import Kube, Object, claim, namespace, with_claim
+from e2e.kube import Kube, Object, claim, with_claim
 from e2e.object_store import ObjectStore
 from e2e.reports import nonce
 from e2e.slow_way import SlowWay
-from e2e.steered import ANNOTATION, MIB, Library, Steered, bound_to, deployed, deployment, labelled, pods_of
+from e2e.steered import ANNOTATION, MIB, Library, Steered, bound_to, deployed, deployment, labelled, library_in, pods_of
 from e2e.volumes import agent_name, attributes_class, fetched, reads_exactly, secret, storage_class
 from e2e.watched import NODES, Watch, watching
 
@@ -30,18 +30,14 @@ NEXT, RATE = 48 * MIB, 24 * MIB  # of a rollout: a model that takes two seconds
 
 @pytest.fixture(scope="module")
 def way(object_store: ObjectStore) -> Iterator[SlowWay]:
-    found = stores.way(BUCKET, PORT)
-    found.open()
-    yield found
-    found.close()
+    with stores.way(BUCKET, PORT) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def library(driver: Driver, object_store: ObjectStore) -> Iterator[Library]:
-    object_store.bucket(BUCKET)
-    object_store.publish(BUCKET)
-    with namespace(driver.kube, f"{BUCKET}-{nonce()}") as kube:
-        yield Library(kube, object_store, BUCKET)
+    with library_in(BUCKET, driver, object_store) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
