@@ -33,10 +33,10 @@ def preload() -> None:
     """
     try:
         from csi_model.sources.http import HttpLimits  # noqa: PLC0415
-        from csi_model.sources.s3_client import make_client  # noqa: PLC0415 - as above
+        from csi_model.sources.s3_client import make_service  # noqa: PLC0415 - as above
 
         # The first client reads the service's model, which the later ones share.
-        make_client(Access(endpoint="http://localhost", auth="anonymous"), "preload", HttpLimits())
+        make_service(Access(endpoint="http://localhost", auth="anonymous"), "preload", HttpLimits())
     except Exception as error:  # noqa: BLE001 - the first real use fails of the same, and tells who asked for it
         log.info("can't load the S3 source ahead: %s", error)
 

@@ -8,13 +8,13 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
-from socket import gaierror
+from http.client import HTTPException
+from socket import gaierror, socket
 from urllib.parse import urlsplit
 
 from csi_model.errors import (
@@ -27,6 +27,7 @@ from csi_model.errors import (
     SourceUnavailable,
 )
 from csi_model.sources.base import Abort, Blocks
+from csi_model.sources.http_head import LAST_CHUNK, Head, unchunked
 from csi_model.sources.http_pool import Connection, HttpLimits, HttpPool, Server
 
 __all__ = ["HttpLimits", "HttpPool", "Refusal", "Target", "bare", "clean", "read_range", "refused", "retry_after"]
@@ -118,22 +119,24 @@ def _read_here(pool: HttpPool, target: Target, start: int, views: Sequence[memor
     length = sum(map(len, views))
     with ExitStack() as armed:
         try:
-            connection, response = _request(
+            connection, head, rest = _request(
                 pool, target, start, length, lambda leased: armed.enter_context(abort.armed(leased.abort))
             )
         except (OSError, HTTPException, UnicodeError) as error:  # UnicodeError: a host name that can't be encoded
             raise _failure(error, target) from error
+        except ValueError as error:
+            raise SourceInvalid(f"{bare(target.url)} can't be asked for: {error}") from error
         reusable = False
         try:
-            _check(response, target, start, length)
-            yield from _receive(response, views, pool.limits)
-            reusable = not response.will_close
+            if not _is_granted(head, target, start, length):
+                raise refused(_refusal(connection.sock, head, rest, target), target)
+            _check(head, target, start, length)
+            yield from _receive(connection.sock, rest, views, pool.limits)
+            reusable = not head.last and len(rest) <= length  # more than was asked for belongs to no answer
         except (OSError, HTTPException) as error:
-            reusable = False
             raise _failure(error, target) from error
         finally:
             armed.close()
-            response.close()
             if reusable:
                 pool.give_back(connection)
             else:
@@ -142,21 +145,15 @@ def _read_here(pool: HttpPool, target: Target, start: int, views: Sequence[memor
 
 def _request(
     pool: HttpPool, target: Target, start: int, length: int, arm: Callable[[Connection], object]
-) -> tuple[Connection, HTTPResponse]:
+) -> tuple[Connection, Head, memoryview]:
     server = Server.of(target.url)
     while True:
         connection = pool.lease(server)
         arm(connection)
         try:
-            headers = {
-                "Range": f"bytes={start}-{start + length - 1}",
-                "Accept-Encoding": "identity",
-                "User-Agent": "csi-model",
-                **connection.headers,
-                **target.headers,
-            }
-            connection.http.request("GET", connection.target(target.url), headers=headers)
-            return connection, connection.http.getresponse()
+            whole = {} if length == target.size else {"Range": f"bytes={start}-{start + length - 1}"}
+            headers = {**whole, "Accept-Encoding": "identity", "User-Agent": "csi-model", **target.headers}
+            head, rest = connection.ask(target.url, headers)
         except ConnectionError:
             pool.drop(connection)
             if connection.aborted or not connection.used:
@@ -164,39 +161,42 @@ def _request(
         except BaseException:
             pool.drop(connection)
             raise
+        else:
+            return connection, head, rest
 
 
-def _check(response: HTTPResponse, target: Target, start: int, length: int) -> None:
+def _is_granted(head: Head, target: Target, start: int, length: int) -> bool:
+    """Tell whether an answer claims to be what was asked for."""
+    whole = head.status == HTTPStatus.OK and start == 0 and length == target.size
+    return whole or head.status == HTTPStatus.PARTIAL_CONTENT
+
+
+def _check(head: Head, target: Target, start: int, length: int) -> None:
     """Let nothing pass but exactly the bytes that were asked for."""
     what = bare(target.url)
-    partial = response.status == HTTPStatus.PARTIAL_CONTENT
-    whole = response.status == HTTPStatus.OK and start == 0 and length == target.size
-    if not partial and not whole:
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        raise refused(Refusal(what, response.status, headers, _error_page(response)), target)
-    if response.getheader("Content-Encoding", "identity") != "identity":
+    if head.headers.get("content-encoding", "identity") != "identity":
         raise SourceInvalid(f"{what} comes with a Content-Encoding, so its bytes can't be told by range")
-    if partial:
-        match = _CONTENT_RANGE.match(response.getheader("Content-Range", ""))
+    if head.status == HTTPStatus.PARTIAL_CONTENT:
+        match = _CONTENT_RANGE.match(head.headers.get("content-range", ""))
         if match is None or (int(match[1]), int(match[2])) != (start, start + length - 1):
             raise SourceInvalid(f"{what} gave another range than bytes {start} to {start + length - 1}")
         if match[3] not in ("*", str(target.size)):
             raise SourceChanged(f"{what} has {match[3]} bytes now, not {target.size}")
-    if response.length != length:  # it has none if the body is chunked
-        raise SourceInvalid(f"{what} gave {response.length} bytes where {length} were asked for")
+    if head.length != length:  # it has none if the body is chunked
+        raise SourceInvalid(f"{what} gave {head.length} bytes where {length} were asked for")
     for name, value in target.expect.items():
-        if response.getheader(name, value) != value:
+        if head.headers.get(name.lower(), value) != value:
             raise SourceChanged(f"{what} was overwritten: its {name} is not the pinned one any more")
 
 
-def _receive(response: HTTPResponse, views: Sequence[memoryview], limits: HttpLimits) -> Iterator[memoryview]:
-    # readinto() of the response would loop in C until all is there, and a trickle could hold it for ever;
-    # one receive at a time leaves room to look at the clock.
+def _receive(sock: socket, rest: memoryview, views: Sequence[memoryview], limits: HttpLimits) -> Iterator[memoryview]:
+    """Fill views with a body of which ``rest`` has come with its head."""
     window_filled, window_start = 0, time.monotonic()
     for view in views:
-        filled = 0
-        while filled < len(view):
-            count = response.fp.readinto1(view[filled:])
+        filled = min(len(rest), len(view))
+        view[:filled], rest = rest[:filled], rest[filled:]
+        while filled < len(view):  # one receive at a time, to look at the clock: a trickle could hold it for ever
+            count = sock.recv_into(view[filled:])
             if not count:
                 raise ConnectionResetError("the body ended early")
             filled += count
@@ -209,6 +209,22 @@ def _receive(response: HTTPResponse, views: Sequence[memoryview], limits: HttpLi
         busy = time.monotonic()
         yield view
         window_start += time.monotonic() - busy  # what the caller does meanwhile isn't the server's slowness
+
+
+def _refusal(sock: socket, head: Head, rest: memoryview, target: Target) -> Refusal:
+    """Read the beginning of an error page, in few receives: it is worth no long wait."""
+    page, enough = bytes(rest), _MAX_ERROR_BODY if head.length is None else min(head.length, _MAX_ERROR_BODY)
+    chunked = "transfer-encoding" in head.headers
+    with suppress(OSError):  # the status says most
+        for _ in range(_ERROR_RECEIVES):
+            if len(page) >= enough or (chunked and page.endswith(LAST_CHUNK)):
+                break
+            more = sock.recv(enough - len(page))
+            if not more:
+                break
+            page += more
+    page = unchunked(page) if chunked else page
+    return Refusal(bare(target.url), head.status, head.headers, page[:_MAX_ERROR_BODY])
 
 
 def refused(refusal: Refusal, target: Target) -> SourceError:
@@ -235,12 +251,6 @@ def refused(refusal: Refusal, target: Target) -> SourceError:
     }
     kind, words = known.get(status, (SourceInvalid, f"answers HTTP {status} to a range request"))
     return kind(f"{what} {words}")
-
-
-def _error_page(response: HTTPResponse) -> bytes:
-    """Read the beginning of a page, in few receives: it is worth no long wait."""
-    blocks = (response.read1(_MAX_ERROR_BODY // _ERROR_RECEIVES) for _ in range(_ERROR_RECEIVES))
-    return b"".join(iter(lambda: next(blocks, b""), b""))
 
 
 def retry_after(text: str) -> float | None:

@@ -9,6 +9,7 @@ import itertools
 import ssl
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from csi_model.errors import SourceUnavailable
+from csi_model.sources import http_head
 
 if TYPE_CHECKING:
     from csi_model.sources.workers import Workers
@@ -60,9 +62,14 @@ class Server:
         parts = urlsplit(url)
         return cls(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
 
-    def __str__(self) -> str:
+    @property
+    def authority(self) -> str:
+        """Host and port, the latter unless it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +104,58 @@ class Proxy:
 
 
 class Connection:
-    """One connection to a server, direct or through a proxy."""
+    """One connection to a server, direct or through a proxy.
+
+    Attributes:
+        server: whom it leads to.
+        used: whether it has brought a whole answer before.
+        aborted: whether :meth:`abort` was called.
+
+    """
 
     def __init__(self, server: Server, limits: HttpLimits, tls: ssl.SSLContext | None) -> None:
         self.server = server
         self.used = False
         self.aborted = False
-        self.headers: dict[str, str] = {}
+        self._limits = limits
+        self._headers: dict[str, str] = {}
         self._absolute = ""
+        self._memory = bytearray(http_head.LARGEST)
         proxy = Proxy.for_server(server)
         host, port = (proxy.host, proxy.port) if proxy else (server.host, server.port)
-        if tls is not None:
-            self.http: HTTPConnection = HTTPSConnection(host, port, timeout=limits.connect, context=tls)
+        if tls is not None:  # http.client connects, verifies, and asks a proxy for a tunnel; the rest is ours
+            self._http: HTTPConnection = HTTPSConnection(host, port, timeout=limits.connect, context=tls)
             if proxy:
-                self.http.set_tunnel(server.host, server.port, headers=proxy.headers)
+                self._http.set_tunnel(server.host, server.port, headers=proxy.headers)
         else:
-            self.http = HTTPConnection(host, port, timeout=limits.connect)
+            self._http = HTTPConnection(host, port, timeout=limits.connect)
             if proxy:
-                self._absolute, self.headers = str(server), proxy.headers
+                self._absolute, self._headers = str(server), proxy.headers
         try:
-            self.http.connect()
+            self._http.connect()
         except BaseException:
-            self.http.close()
+            self._http.close()
             raise
-        self._sock = self.http.sock  # kept, as http.client lets go of it when an answer is to be the last one
-        self._sock.settimeout(limits.silence)
+        self.sock: socket = self._http.sock
+        self.sock.settimeout(limits.silence)
 
-    def target(self, url: str) -> str:
-        """Give what stands in the request line for a URL."""
+    def ask(self, url: str, headers: Mapping[str, str]) -> tuple[http_head.Head, memoryview]:
+        """Ask for a URL of this server.
+
+        Returns:
+            The answer's head, and what has come of its body: valid until the next question.
+
+        Raises:
+            OSError, http.client.HTTPException: no answer, or none that can be understood.
+            ValueError: what is asked for can't be put into a request.
+
+        """
         parts = urlsplit(url)
-        return self._absolute + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = self._absolute + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        host = self.server.authority
+        host = host if host.isascii() else host.encode("idna").decode()
+        self.sock.sendall(http_head.request(target, host, {**self._headers, **headers}.items()))
+        return http_head.receive(self.sock, self._memory, self._limits.slow_window)
 
     def abort(self) -> None:
         """Make a read that another thread waits in return at once."""
@@ -134,9 +163,13 @@ class Connection:
         try:
             # Not SSLSocket's own shutdown: it forgets the session first, and the reader would be given the
             # encrypted bytes that the kernel still has, as if they were the object's.
-            socket.shutdown(self._sock, SHUT_RDWR)
+            socket.shutdown(self.sock, SHUT_RDWR)
         except OSError:
             return  # it is closed or reset already
+
+    def close(self) -> None:
+        """Close it; may be repeated."""
+        self._http.close()
 
 
 class HttpPool:
@@ -194,16 +227,16 @@ class HttpPool:
         with self._lock:
             self._leased.discard(connection)
             idle = self._idle[connection.server]
-            if not self._closed and connection.http.sock is not None and len(idle) < self.limits.idle:
+            if not self._closed and len(idle) < self.limits.idle:
                 idle.append(connection)
                 return
-        connection.http.close()
+        connection.close()
 
     def drop(self, connection: Connection) -> None:
         """Close a connection that is in doubt."""
         with self._lock:
             self._leased.discard(connection)
-        connection.http.close()
+        connection.close()
 
     def close(self) -> None:
         """Close what is idle and make requests that are under way fail soon."""
@@ -216,7 +249,7 @@ class HttpPool:
             for connection in self._leased:
                 connection.abort()
         for connection in idle:
-            connection.http.close()
+            connection.close()
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:

@@ -7,7 +7,7 @@ module takes most of a second, so it is imported when the first S3 volume is met
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csi_model.core.globs import Selection
 from csi_model.core.manifest import Entry
@@ -15,15 +15,23 @@ from csi_model.core.reference import Reference
 from csi_model.errors import SourceInvalid
 from csi_model.sources.base import Access, Reader, Source, read_into
 from csi_model.sources.http import HttpLimits, HttpPool
-from csi_model.sources.s3_client import check_bucket, make_client, origin_of, shown_place
+from csi_model.sources.s3_client import check_bucket, make_service, origin_of, shown_place
 from csi_model.sources.s3_errors import s3_errors
 from csi_model.sources.s3_listing import ETAG, VERSION, Listing
 from csi_model.sources.s3_reader import Pinned, SignedReader
+from csi_model.sources.s3_signing import Signer
 
 if TYPE_CHECKING:
     from csi_model.sources.workers import Workers
 
 _SIGNED_FOR = 3600  # seconds a URL is valid: long enough for a file at a slow rate, short if one ever leaks
+
+
+class _Ready(NamedTuple):
+    """What a source asks with, once it is needed."""
+
+    client: Any
+    signer: Signer
 
 
 class S3Source(Source):
@@ -55,7 +63,7 @@ class S3Source(Source):
         self._limits = limits or HttpLimits()
         self._pool = HttpPool(access.ca_bundle, self._limits, workers)
         self._lock = threading.Lock()
-        self._made: Any = None
+        self._made: _Ready | None = None
 
     def __repr__(self) -> str:
         return f"S3Source({self.origin!r})"
@@ -65,7 +73,7 @@ class S3Source(Source):
             raise ValueError(f"{reference} is not in the bucket {self._bucket}")
         where = shown_place(self._access, self._bucket, reference.path)
         # All at once: a generator that is left in the middle would keep its threads until somebody collects it.
-        return list(Listing(self._client(), self._bucket, where).entries(reference.path, selection))
+        return list(Listing(self._ready().client, self._bucket, where).entries(reference.path, selection))
 
     def _prove_read(self, entry: Entry) -> None:
         if entry.size:
@@ -74,15 +82,13 @@ class S3Source(Source):
             return
         with s3_errors(self._shown(entry)):
             # S3 asks for the right to read the object before it answers the HEAD of one.
-            self._client().head_object(Bucket=self._bucket, Key=entry.key)
+            self._ready().client.head_object(Bucket=self._bucket, Key=entry.key)
 
     @contextmanager
     def open(self, entry: Entry) -> Iterator[Reader]:
-        params = {"Bucket": self._bucket, "Key": entry.key}
-        headers, expect = {}, {}
+        version, headers, expect = "", {}, {}
         if entry.pin.startswith(VERSION):
-            params["VersionId"] = entry.pin.removeprefix(VERSION)
-            expect["x-amz-version-id"] = params["VersionId"]
+            version = expect["x-amz-version-id"] = entry.pin.removeprefix(VERSION)
         elif entry.pin.startswith(ETAG):
             headers["If-Match"] = expect["ETag"] = entry.pin.removeprefix(ETAG)
         else:
@@ -90,8 +96,7 @@ class S3Source(Source):
 
         def sign() -> str:
             with s3_errors(self._shown(entry)):
-                url = self._client().generate_presigned_url("get_object", Params=params, ExpiresIn=_SIGNED_FOR)
-            return str(url)
+                return self._ready().signer.url(entry.key, version)
 
         yield SignedReader(self._pool, Pinned(sign, entry.size, headers, expect, _SIGNED_FOR / 2))
 
@@ -99,13 +104,14 @@ class S3Source(Source):
         self._pool.close()
         with self._lock:
             if self._made is not None:
-                self._made.close()
+                self._made.client.close()
 
-    def _client(self) -> Any:
+    def _ready(self) -> "_Ready":
         with self._lock:
             if self._made is None:
                 with s3_errors(shown_place(self._access, self._bucket)):
-                    self._made = make_client(self._access, self._bucket, self._limits)
+                    client, credentials = make_service(self._access, self._bucket, self._limits)
+                self._made = _Ready(client, Signer(client, self._bucket, credentials, _SIGNED_FOR))
             return self._made
 
     def _shown(self, entry: Entry) -> str:

@@ -10,11 +10,12 @@ import ssl
 import threading
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.loaders import Loader
 from botocore.session import Session
 
@@ -72,7 +73,14 @@ def origin_of(endpoint: str, region: str, bucket: str) -> str:
     return f"s3:{server}/{bucket}"
 
 
-def make_client(access: Access, bucket: str, limits: HttpLimits) -> Any:
+class Service(NamedTuple):
+    """How a service is asked: botocore's client, and botocore's credentials with which it signs (None: it doesn't)."""
+
+    client: Any
+    credentials: Credentials | None
+
+
+def make_service(access: Access, bucket: str, limits: HttpLimits) -> Service:
     """Make a botocore S3 client; makes no request, except that ``ambient`` looks for its credentials.
 
     Raises:
@@ -80,7 +88,7 @@ def make_client(access: Access, bucket: str, limits: HttpLimits) -> Any:
         InvalidArgument: the endpoint is malformed.
 
     """
-    credentials: dict[str, str | None] = {}
+    credentials: Credentials | None = None
     signature: Any = "s3v4"
     variables: dict[str, Any] | None = _ISOLATED
     if access.auth == "secret":
@@ -92,24 +100,27 @@ def make_client(access: Access, bucket: str, limits: HttpLimits) -> Any:
     with _session_lock:
         session = Session(session_vars=variables)
         session.register_component("data_loader", _loader())
-    # Outside the lock: this may ask a metadata service that doesn't answer, and other volumes don't care.
-    if variables is None and session.get_credentials() is None:
-        raise SourceUnauthenticated(
-            "auth is 'ambient', but the driver has no credentials of its own: give its service account a role, or "
-            "set auth to secret"
-        )
+    if access.auth not in ("secret", "anonymous"):
+        # Outside the lock: this may ask a metadata service that doesn't answer, and other volumes don't care.
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise SourceUnauthenticated(
+                "auth is 'ambient', but the driver has no credentials of its own: give its service account a role, or "
+                "set auth to secret"
+            )
     with _session_lock:
         try:
-            return session.create_client(
+            client = session.create_client(
                 "s3",
                 region_name=access.region or DEFAULT_REGION,
                 endpoint_url=access.endpoint or None,
                 verify=_authorities(access.ca_bundle),
                 config=_config(access, bucket, signature, limits),
-                **credentials,
+                **_named(credentials if access.auth == "secret" else None),
             )
         except ValueError as error:  # all that botocore says of a malformed endpoint
             raise InvalidArgument("parameters.endpoint", f"{access.endpoint[:200]!r} is not usable: {error}") from error
+    return Service(client, credentials)
 
 
 def _config(access: Access, bucket: str, signature: Any, limits: HttpLimits) -> Config:
@@ -129,7 +140,18 @@ def _config(access: Access, bucket: str, signature: Any, limits: HttpLimits) -> 
     )
 
 
-def _explicit(access: Access) -> dict[str, str | None]:
+def _named(credentials: Credentials | None) -> dict[str, str | None]:
+    """Return credentials as arguments of a client; none of them: it has the session's."""
+    if credentials is None:
+        return {}
+    return {
+        "aws_access_key_id": credentials.access_key,
+        "aws_secret_access_key": credentials.secret_key,
+        "aws_session_token": credentials.token,
+    }
+
+
+def _explicit(access: Access) -> Credentials:
     # A Secret made with `echo` ends in a new line, which no key does.
     secrets = {key: access.secrets.get(key, "").strip() for key in ("accessKeyId", "secretAccessKey", "sessionToken")}
     missing = [key for key in ("accessKeyId", "secretAccessKey") if not secrets[key]]
@@ -138,11 +160,7 @@ def _explicit(access: Access) -> dict[str, str | None]:
     for key, value in secrets.items():
         if not (value.isascii() and value.isprintable()):
             raise SourceUnauthenticated(f"the CSI secret {key} has characters that no key has: was it encoded twice?")
-    return {
-        "aws_access_key_id": secrets["accessKeyId"],
-        "aws_secret_access_key": secrets["secretAccessKey"],
-        "aws_session_token": secrets["sessionToken"] or None,
-    }
+    return Credentials(secrets["accessKeyId"], secrets["secretAccessKey"], secrets["sessionToken"] or None)
 
 
 def _authorities(ca_bundle: Path | None) -> str | bool:

@@ -73,7 +73,7 @@ class Blobs:
             files: path, Digest, concatenated chunk digests (empty: a single chunk). The paths are gone afterwards.
 
         """
-        touched = set()
+        touched, shards = set(), set()
         with self._lock:
             for path, digest, chunks in files:
                 blob = self._layout.blob_text(digest)
@@ -81,15 +81,15 @@ class Blobs:
                 if size is not None and size == _size(path):
                     os.unlink(path)  # noqa: PTH108 - a string: see Layout.blob_text
                     continue
-                shard = self._layout.blobs / digest[:2]
-                if not shard.is_dir():
-                    shard.mkdir(mode=0o700)
+                shard = blob.rpartition("/")[0]
+                if not os.path.isdir(shard):  # noqa: PTH112 - as above
+                    os.mkdir(shard, 0o700)  # noqa: PTH102 - as above
                     touched.add(self._layout.blobs)
                 if len(chunks) > CHUNK_DIGEST_SIZE:
                     write_file(self._layout.chunks(digest), chunks, scratch=self._layout.assembly)
                 os.rename(path, blob)  # noqa: PTH104 - as above
-                touched.add(shard)
-        settle(touched)
+                shards.add(shard)
+        settle(touched | set(map(Path, shards)))
 
     def place(self, digest: str, size: int, target: str) -> None:
         """Give a blob's bytes a path in a tree being built: a hard link, or a copy for small files.

@@ -48,12 +48,12 @@ def fsync_directory(path: Path) -> None:
     _sync(path, os.O_DIRECTORY)
 
 
-def fsync_file(path: Path) -> None:
+def fsync_file(path: str | Path) -> None:
     """Make a file's bytes, mode and times durable."""
     _sync(path, os.O_NOFOLLOW)
 
 
-def fsync_all(files: Collection[Path], directories: Collection[Path], *, few: int = _FEW) -> None:
+def fsync_all(files: Collection[str | Path], directories: Collection[Path], *, few: int = _FEW) -> None:
     """Make files and directories of one file system durable, in whichever way is cheaper.
 
     Args:
@@ -63,7 +63,7 @@ def fsync_all(files: Collection[Path], directories: Collection[Path], *, few: in
 
     """
     if len(files) + len(directories) > few:
-        syncfs(next(iter(directories), None) or next(iter(files)).parent)
+        syncfs(next(iter(directories), None) or Path(next(iter(files))).parent)
         return
     for path in files:
         fsync_file(path)
@@ -71,7 +71,7 @@ def fsync_all(files: Collection[Path], directories: Collection[Path], *, few: in
         fsync_directory(path)
 
 
-def _sync(path: Path, flags: int) -> None:
+def _sync(path: str | Path, flags: int) -> None:
     descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(descriptor)

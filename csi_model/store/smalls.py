@@ -70,7 +70,7 @@ class DiskSmallFiles:
         with translated(f"making {len(self._files)} small files durable"):
             # Notes first: they mean nothing until the blobs appear, and become durable by the same syncfs.
             self._blobs.remember(self._origin, [(entry, digest) for entry, _, digest in self._files])
-            fsync_all([Path(path) for _, path, _ in self._files], [])
+            fsync_all([path for _, path, _ in self._files], [])
             for path in self._to_forget:
                 _forget(path)
             self._blobs.adopt([(path, digest, b"") for _, path, digest in self._files])

@@ -13,9 +13,9 @@ sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "op
 
 from csi_model.sources.base import Access
 from csi_model.sources.http import HttpLimits
-from csi_model.sources.s3_client import make_client
+from csi_model.sources.s3_client import make_service
 
-make_client(Access(auth="anonymous", endpoint="http://localhost"), "b", HttpLimits())
+make_service(Access(auth="anonymous", endpoint="http://localhost"), "b", HttpLimits())
 print(*(path for path in opened if "botocore" in path or path.endswith((".py", ".pyc", ".so"))))
 """
 

@@ -118,7 +118,7 @@ def test_a_tenants_source_is_not_redirected_by_the_drivers_environment(place, mo
     monkeypatch.setenv("AWS_PROFILE", "missing")
     monkeypatch.setenv("AWS_CA_BUNDLE", "/missing.pem")
     assert paths(resolve(place)) == ["a"]
-    client = S3Source(Reference.parse("s3://models"), Access(secrets=SECRETS))._client()
+    client = S3Source(Reference.parse("s3://models"), Access(secrets=SECRETS))._ready().client
     assert client.meta.endpoint_url == "https://s3.amazonaws.com"
     client.close()
 
@@ -191,9 +191,9 @@ def test_a_lasting_refusal_is_denied_after_one_renewal(place, server):
 def test_one_signature_serves_many_ranges(place, monkeypatch):
     source = place.source()
     entry = source.resolve(place.reference("qwen"), ALL).entries[0]
-    client, signed = source._client(), []
-    real = client.generate_presigned_url
-    monkeypatch.setattr(client, "generate_presigned_url", lambda *a, **k: signed.append(1) or real(*a, **k))
+    signer, signed = source._ready().signer, []
+    real = signer.url
+    monkeypatch.setattr(signer, "url", lambda *a: signed.append(1) or real(*a))
     with source.open(entry) as reader:
         for start in range(entry.size):
             read_into(reader, start, memoryview(bytearray(1)))

@@ -81,13 +81,13 @@ def test_a_version_is_pinned_by_its_id_and_everything_else_by_its_etag(place, pl
 def test_what_changes_between_the_listing_and_its_head_is_pinned_as_the_head_has_it(place, server, monkeypatch):
     place.put("qwen/a", b"old")
     source = place.source()
-    head, made = source._client().head_object, []
+    head, made = source._ready().client.head_object, []
 
     def overwritten_first(**params):
         if not made:
             made.append(place.put("qwen/a", b"new and longer"))
         return head(**params)
 
-    monkeypatch.setattr(source._client(), "head_object", overwritten_first)
+    monkeypatch.setattr(source._ready().client, "head_object", overwritten_first)
     entry = source.resolve(place.reference("qwen"), Selection()).entries[0]
     assert read(source, entry) == b"new and longer"
