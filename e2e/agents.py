@@ -8,7 +8,8 @@ from e2e.driver import NAMESPACE as RELEASE_NAMESPACE
 from e2e.kube import Kube, Object
 from e2e.volumes import agent_name, agent_on
 
-CLEANED_UP = 150.0  # seconds; kubelet unstages when its NodeStage call ends, which takes two minutes at most
+CLEANED_UP = 240.0  # seconds; kubelet unstages when its NodeStage call ends, which takes two minutes at most
+RUNS_AGAIN = 330.0  # seconds; kubelet waits five minutes at most with a container that has ended often, of late
 
 
 def status(kube: Kube, node: str) -> Object:
@@ -19,7 +20,7 @@ def status(kube: Kube, node: str) -> Object:
         said = kube.inside(RELEASE_NAMESPACE).execute(agent, "csi-model", "status", "--json", check=False)
         return json.loads(said) if said else None
 
-    return kube.wait_for(look, 60, f"the agent of {node} tells its status")
+    return kube.wait_for(look, 120, f"the agent of {node} tells its status")
 
 
 def volume_of(kube: Kube, claim: str) -> tuple[str, str]:
@@ -30,7 +31,7 @@ def volume_of(kube: Kube, claim: str) -> tuple[str, str]:
         volume = kube.get("pv", name) if name else None
         return (name, volume["spec"]["csi"]["volumeHandle"]) if volume else None
 
-    return kube.wait_for(look, 60, lambda: f"claim {claim} is bound. {kube.story('pvc', claim)}")
+    return kube.wait_for(look, 120, lambda: f"claim {claim} is bound. {kube.story('pvc', claim)}")
 
 
 def kill(kube: Kube, node: str) -> None:
@@ -40,7 +41,9 @@ def kill(kube: Kube, node: str) -> None:
     ctr = programs.packages().program("ctr")
     kube.cluster.node(node).run(ctr, "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", before)
     release = kube.inside(RELEASE_NAMESPACE)
-    release.wait_for(lambda: running_container(release.get("pod", name)) not in ("", before), 60, f"{name} runs again")
+    release.wait_for(
+        lambda: running_container(release.get("pod", name)) not in ("", before), RUNS_AGAIN, f"{name} runs again"
+    )
 
 
 def mounts_of(kube: Kube, node: str, pod: Object) -> list[str]:

@@ -48,7 +48,7 @@ class Kube:
         """Merge a change into an object."""
         self.kubectl("patch", kind, name, "--type=merge", "--patch", json.dumps(change))
 
-    def delete(self, kind: str, name: str, *, timeout: float = 60, grace: int | None = None) -> None:
+    def delete(self, kind: str, name: str, *, timeout: float = 120, grace: int | None = None) -> None:
         """Delete an object, if it is there, and wait until it is gone; CommandFailed."""
         words = [] if grace is None else [f"--grace-period={grace}"]
         wait = [f"--timeout={timeout:.0f}s", "--wait"]
@@ -79,7 +79,7 @@ class Kube:
             time.sleep(pause)
         return found
 
-    def pod_ready(self, name: str, timeout: float = 60) -> Object:
+    def pod_ready(self, name: str, timeout: float = 120) -> Object:
         """Wait until a pod is Ready and return it; TookTooLong says how it is and its events."""
         return self.wait_for(lambda: self._ready(name), timeout, lambda: f"pod {name} Ready. {self.story('pod', name)}")
 
@@ -96,13 +96,14 @@ class Kube:
         """Wait until a Deployment's or DaemonSet's pods are all new and available; CommandFailed."""
         self.kubectl("rollout", "status", f"{kind}/{name}", f"--timeout={timeout:.0f}s", timeout=timeout + 10)
 
-    def event(self, kind: str, name: str, reason: str, timeout: float = 60) -> Object:
-        """Wait for an event with this reason about an object and return it; TookTooLong."""
-        return self.wait_for(
-            lambda: next((event for event in self.events_of(kind, name) if event["reason"] == reason), None),
-            timeout,
-            lambda: f"event {reason}. {self.story(kind, name)}",
-        )
+    def event(self, kind: str, name: str, reason: str, *words: str, timeout: float = 120) -> Object:
+        """Wait for an event about an object, with this reason and all of these words, and return it; TookTooLong."""
+
+        def look() -> Object | None:
+            said = [event for event in self.events_of(kind, name) if event["reason"] == reason]
+            return next((event for event in said if all(word in event["message"] for word in words)), None)
+
+        return self.wait_for(look, timeout, lambda: f"event {reason} {words}. {self.story(kind, name)}")
 
     # --- Pods ---
 
@@ -142,7 +143,7 @@ def namespace(kube: Kube, name: str) -> Iterator[Kube]:
     kube.delete("namespace", name)  # one that an earlier run left, or that is still going
     kube.kubectl("create", "namespace", name)
     try:
-        inside.wait_for(lambda: inside.kubectl(*account), 30, f"namespace {name} has its service account")
+        inside.wait_for(lambda: inside.kubectl(*account), 120, f"namespace {name} has its service account")
         yield inside
     finally:
         inside.kubectl("delete", "pods", "--all", "--grace-period=1", "--timeout=90s", timeout=100)

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,15 +63,15 @@ class Steered:
         found = self.kube.all("nodes", selector=self.key)
         return {node["metadata"]["name"]: node["metadata"]["labels"][self.key] for node in found}
 
-    def wait_labels(self, wanted: Mapping[str, str], timeout: float = 60) -> None:
+    def wait_labels(self, wanted: Mapping[str, str], timeout: float = 120) -> None:
         """Wait until these nodes and no others have its label, with these values; TookTooLong."""
         self.kube.wait_for(lambda: self.labels() == wanted, timeout, lambda: f"labels {wanted}. {self.story()}")
 
-    def wait_staged(self, *nodes: str, timeout: float = 60) -> None:
+    def wait_staged(self, *nodes: str, timeout: float = 120) -> None:
         """Wait until it is labelled as staged on these nodes, and no label is on another; TookTooLong."""
         self.wait_labels(dict.fromkeys(nodes, STAGED), timeout)
 
-    def wait_count(self, count: int, timeout: float = 60) -> set[str]:
+    def wait_count(self, count: int, timeout: float = 120) -> set[str]:
         """Wait until it is labelled as staged on so many nodes, and return them; TookTooLong."""
 
         def look() -> set[str] | None:
@@ -80,7 +80,7 @@ class Steered:
 
         return self.kube.wait_for(look, timeout, lambda: f"staged on {count} nodes. {self.story()}")
 
-    def wait_status(self, timeout: float = 30, **wanted: Any) -> None:
+    def wait_status(self, timeout: float = 120, **wanted: Any) -> None:
         """Wait until its ModelVolume's status says so; TookTooLong."""
         self.kube.wait_for(
             lambda: wanted.items() <= self.status.items(), timeout, lambda: f"status {wanted}. {self.story()}"
@@ -98,10 +98,9 @@ class Steered:
             if any(one["revision"] == self.revision for one in node.get("spec", {}).get("wanted", []))
         }
 
-    def copy_on(self, node: str) -> Object:
-        """Return what a node says of its copy; empty if it has nothing of it."""
-        said = (self.kube.get("modelnode", node) or {}).get("status", {}).get("copies", [])
-        return next((one for one in said if one["revision"] == self.revision), {})
+    def wait_wanted(self, *nodes: str) -> None:
+        """Wait until these nodes and no others are told to have it; TookTooLong."""
+        self.kube.wait_for(lambda: self.wanted_on() == {*nodes}, 120, lambda: f"wanted on {nodes}. {self.story()}")
 
     def story(self) -> str:
         """Tell how it is, for the message of a failure."""
@@ -227,13 +226,8 @@ def share(kube: Kube, node: str, parts: int) -> dict[str, str]:
     """Return the requests of a pod of which so many, and no more, fit into what is free on a node."""
     found = kube.get("node", node)
     assert found, node
-    fields = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
-    said = kube.kubectl("get", "pods", "--all-namespaces", "-o", "json", f"--field-selector={fields}")
-    asked = [
-        one.get("resources", {}).get("requests", {})
-        for each in json.loads(said)["items"]
-        for one in each["spec"]["containers"]
-    ]
+    pods = kube.wait_for(lambda: _lasting(kube, node), 120, f"no pod on {node} is about to go")
+    asked = [one.get("resources", {}).get("requests", {}) for each in pods for one in each["spec"]["containers"]]
     free = {
         kind: _number(found["status"]["allocatable"][kind]) - sum(_number(one.get(kind, "0")) for one in asked)
         for kind in ("cpu", "memory")
@@ -241,16 +235,22 @@ def share(kube: Kube, node: str, parts: int) -> dict[str, str]:
     return {"cpu": f"{int(free['cpu'] * 1000 / parts)}m", "memory": str(int(free["memory"] / parts))}
 
 
+def _lasting(kube: Kube, node: str) -> list[Object] | None:
+    """Return the pods on a node that count for the scheduler; None while some of them are being deleted."""
+    fields = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
+    said = kube.kubectl("get", "pods", "--all-namespaces", "-o", "json", f"--field-selector={fields}")
+    found: list[Object] = json.loads(said)["items"]
+    return None if any("deletionTimestamp" in one["metadata"] for one in found) else found
+
+
 def bound_to(kube: Kube, name: str) -> str:
     """Return the node that a pod is bound to; "" if none."""
     return str((kube.get("pod", name) or {}).get("spec", {}).get("nodeName", ""))
 
 
-def told(kube: Kube, names: Sequence[str], *words: str) -> list[str]:
-    """Return the pods that have an event which has all of these words."""
-    events = kube.all("events", fields="involvedObject.kind=Pod")
-    hit = {one["involvedObject"]["name"] for one in events if all(word in one["message"] for word in words)}
-    return [name for name in names if name in hit]
+def wait_bound(kube: Kube, name: str) -> str:
+    """Wait until a pod is bound to a node, and return that; TookTooLong."""
+    return kube.wait_for(lambda: bound_to(kube, name), 120, lambda: f"{name} is bound. {kube.story('pod', name)}")
 
 
 def _number(quantity: str) -> float:

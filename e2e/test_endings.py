@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import object_store as stores
-from e2e.agents import mounts_of, volume_of, wait_nothing_left
+from e2e.agents import mounts_of, running_container, volume_of, wait_nothing_left
 from e2e.driver import Driver
 from e2e.kube import Kube, Object, claim, namespace, with_claim
 from e2e.object_store import Model, ObjectStore
@@ -20,10 +20,10 @@ NODE = "node2"
 NAME, PORT = "endings", 9004
 TINY = {"weights": 8 * MIB, "config.json": 700}
 LARGE = {f"weights-{number:02}": 4 * MIB for number in range(20)}
-RATE, TRICKLE = 32 * MIB, MIB / 4  # bytes per second: until three quarters are sent, and then
+RATE, TRICKLE = 16 * MIB, MIB / 4  # bytes per second: until three quarters are sent, and then
 IN_FLIGHT = 32 * MIB  # eight streams with a file each
 QUICKLY = 20.0  # seconds for a pod to be gone; it is about one on an idle machine
-UNBOUND = 60.0  # seconds for a volume to be gone after its last user
+UNBOUND = 180.0  # seconds for a volume to be gone after its last user
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,7 @@ def test_a_pod_deleted_while_staging_goes_quickly_and_the_next_goes_on_where_it_
     way.wait_passed(before + model.size * 3 // 4)
     way.slow(TRICKLE)
     first, begun = kube.get("pod", "first"), time.monotonic()
+    assert not running_container(first), "it was to be staged still"
     kube.delete("pod", "first")
     assert time.monotonic() - begun < QUICKLY
     assert first
@@ -119,7 +120,7 @@ def test_a_namespace_goes_with_all_its_pods_and_claims(driver: Driver, kube: Kub
     with namespace(driver.kube, f"endings-doomed-{nonce()}") as doomed:
         users = [started(doomed, model, name) for name in ("one", "two")]
         volume, volume_id = volume_of(doomed, model.prefix)
-        kube.delete("namespace", doomed.namespace, timeout=90)
+        kube.delete("namespace", doomed.namespace, timeout=180)
         wait_volume_gone(kube, volume, volume_id)
         for user in users:
             wait_nothing_left(kube, NODE, user, volume_id)

@@ -7,7 +7,7 @@ import pytest
 
 from e2e import disks
 from e2e.driver import Driver
-from e2e.kube import Kube, Object, claim, namespace, with_claim
+from e2e.kube import Kube, claim, namespace, with_claim
 from e2e.object_store import Key, Model, ObjectStore
 from e2e.reports import nonce
 from e2e.volumes import reads_exactly, secret, storage_class
@@ -15,8 +15,9 @@ from e2e.volumes import reads_exactly, secret, storage_class
 MIB = 1024 * 1024
 NODE, SMALL_NODE = "node1", "node3"
 BUCKET, FORBIDDEN = "failures", "failures-forbidden"
+ADMINISTRATOR_ACTS = f"the administrator of {SMALL_NODE} has to act"
 SIZES = {"weights": 64 * MIB, "config.json": 700}
-SOON = 45.0  # seconds for a pod to start after its cause is mended: kubelet tries again after 0.5, 1, 2, 4, 8 s
+SOON = 200.0  # seconds for a pod to start after its cause is mended: kubelet waits ever longer, two minutes at most
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,7 @@ def starts_by_itself(kube: Kube, model: Model) -> bool:
 
 def refusal(kube: Kube, kind: str, name: str, reason: str, code: str) -> str:
     """Wait for an event with this reason and code, and return what it says."""
-
-    def look() -> Object | None:
-        said = [event for event in kube.events_of(kind, name) if event["reason"] == reason]
-        return next((event for event in said if code in event["message"]), None)
-
-    return str(kube.wait_for(look, 60, lambda: f"{reason}: {code}. {kube.story(kind, name)}")["message"])
+    return str(kube.event(kind, name, reason, code)["message"])
 
 
 def test_a_wrong_source(kube: Kube, object_store: ObjectStore) -> None:
@@ -103,9 +99,8 @@ def test_a_wrong_secret_for_the_node(kube: Kube, object_store: ObjectStore, read
     model = put(object_store, f"model-{nonce()}")
     wanted(kube, model.prefix, classed(kube, **{"csi.storage.k8s.io/node-stage-secret-name": "rotated"}))
     assert f"/{model.prefix}/" in refusal(kube, "pod", model.prefix, "FailedMount", "Unauthenticated")
-    said = kube.event("pvc", model.prefix, "StagingFailed")["message"]
+    said = kube.event("pvc", model.prefix, "StagingFailed", "refuses the credentials")["message"]
     assert said.startswith(f"staging {model.source} on {NODE} failed: ")
-    assert "refuses the credentials" in said
     assert "the owner of the source has to act" in said
     kube.apply(secret("rotated", reader))
     assert starts_by_itself(kube, model)
@@ -117,8 +112,9 @@ def test_a_model_larger_than_the_disk(kube: Kube, object_store: ObjectStore) -> 
         wanted(kube, model.prefix, classed(kube), SMALL_NODE)
         said = refusal(kube, "pod", model.prefix, "FailedMount", "ResourceExhausted")
         assert "needs 67.1 MB, more than the 41.9 MB that the store's disk may hold" in said
-        assert_administrator_acts(kube, model)
+        kube.event("pvc", model.prefix, "StagingFailed", ADMINISTRATOR_ACTS)
     assert starts_by_itself(kube, model)
+    kube.delete("pod", model.prefix)  # which needs the room
 
 
 def test_a_full_disk(kube: Kube, object_store: ObjectStore) -> None:
@@ -127,10 +123,6 @@ def test_a_full_disk(kube: Kube, object_store: ObjectStore) -> None:
         wanted(kube, model.prefix, classed(kube), SMALL_NODE)
         said = refusal(kube, "pod", model.prefix, "FailedMount", "ResourceExhausted")
         assert "needs 67.1 MB and the store can give" in said
-        assert_administrator_acts(kube, model)
+        kube.event("pvc", model.prefix, "StagingFailed", ADMINISTRATOR_ACTS)
     assert starts_by_itself(kube, model)
-
-
-def assert_administrator_acts(kube: Kube, model: Model) -> None:
-    said = kube.event("pvc", model.prefix, "StagingFailed")["message"]
-    assert f"the administrator of {SMALL_NODE} has to act" in said
+    kube.delete("pod", model.prefix)  # which needs the room

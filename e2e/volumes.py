@@ -116,7 +116,7 @@ def agent_on(kube: Kube, node: str) -> Object:
         ready = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and _is_ready(pod)]
         return ready[0] if ready else None
 
-    return release.wait_for(look, 60, f"an agent is ready on {node}")
+    return release.wait_for(look, 120, f"an agent is ready on {node}")
 
 
 def agent_name(kube: Kube, node: str) -> str:

@@ -34,6 +34,10 @@ class Heard(NamedTuple):
     what: str
     item: Object
 
+    @property
+    def name(self) -> str:
+        return str(self.item["metadata"]["name"])
+
 
 class Watch:
     """What was heard so far, in order; first the objects that there were."""
@@ -50,7 +54,7 @@ class Watch:
     def all(self, name: str = "") -> list[Heard]:
         """Return what was heard, of all objects or of one."""
         with self._news:
-            return [one for one in self._heard if name in ("", one.item["metadata"]["name"])]
+            return [one for one in self._heard if name in ("", one.name)]
 
     def wait(self, look: Callable[[Heard], bool], timeout: float, what: str) -> Heard:
         """Return the first event, of those to come too, that `look` accepts; TookTooLong."""

@@ -49,7 +49,7 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node.load(image), self.nodes))
 
-    def wait_ready(self, timeout: float = 90) -> None:
+    def wait_ready(self, timeout: float = 180) -> None:
         """Wait until every node is Ready; TookTooLong."""
         wanted = {node.name for node in self.nodes}
         until(lambda: wanted <= self._ready(), f"nodes {sorted(wanted)} are Ready", timeout, pause=0.2)
