@@ -19,9 +19,11 @@ from bench.tables import Table
 from bench.workloads import Workload
 
 Section = Callable[[dict[str, Any], Path], Any]
-"""A measurement beside the tables: gets a job for the workload ``model`` from MinIO and a scratch directory."""
+"""A measurement beside the tables: gets a job for a workload from MinIO and a scratch directory."""
 
-SECTIONS_ON = "model"
+SECTION_ON = {"pod": "model", "resume": "shards", "warm": "model"}
+"""The workload, from MinIO, with which each of them is measured: a crash costs some 100 MB whatever the model's size,
+so it wants a large one."""
 _BASELINE = "boto3"
 _FASTEST = 2
 _NO_SHA_NI = {"OPENSSL_ia32cap": ":~0x20000000"}  # OPENSSL_ia32cap(3): bit 29 of the third word
@@ -69,7 +71,7 @@ class Campaign:
         for table in tables:
             with self._serving(table, folder, data) as server:
                 self._table(table, load, server, checksum if server.kind == "s3" else "")
-                if load.name == SECTIONS_ON and server.kind == "s3" and not table.tls:
+                if server.kind == "s3" and not table.tls:
                     self._run_sections(load, server)
 
     @contextmanager
@@ -122,6 +124,8 @@ class Campaign:
 
     def _run_sections(self, load: Workload, server: Server) -> None:
         for name, section in self.sections.items():
+            if SECTION_ON[name] != load.name:
+                continue
             say(f"{name}")
             scratch = self.work / name
             scratch.mkdir()

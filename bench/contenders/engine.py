@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bench.contenders import Job, Verdict, run
 from csi_model.core.globs import Selection
@@ -64,21 +63,19 @@ def contend(job: Job) -> Iterator[Verdict | None]:
 
 
 def bring(job: Job, *, urgent: bool) -> Iterator[Verdict | None]:
-    with TemporaryDirectory(prefix="s-", dir=job.dest.parent) as work:
-        root = Path(work) / "store"
-        settings = StoreSettings(root, high_watermark=0.99, low_watermark=0.98)
-        with closing(Store(settings)) as store, closing(source_of(job)) as source:
-            manifest = source.resolve(Reference("s3", job.bucket, job.prefix), Selection())
-            store.make_shards()  # as the agent does after its start
-            engine = Engine(store, TransferSettings(streams=job.streams), memory.room)
-            yield None
-            with store.wanted(manifest):
-                store.save_manifest(manifest)
-                meter = Meter(manifest.size, manifest.files)
-                engine.bring(manifest, source, meter, threading.Event(), urgent=lambda: urgent)
-                tree = store.assemble(manifest)
-            how = "kept in memory" if urgent else "O_DIRECT"
-            yield Verdict(note=f"{job.streams} streams at first, {how}", verified=verified_of(manifest), root=tree)
+    settings = StoreSettings(job.dest / "store", high_watermark=0.99, low_watermark=0.98)
+    with closing(Store(settings)) as store, closing(source_of(job)) as source:
+        manifest = source.resolve(Reference("s3", job.bucket, job.prefix), Selection())
+        store.make_shards()  # as the agent does after its start
+        engine = Engine(store, TransferSettings(streams=job.streams), memory.room)
+        yield None
+        with store.wanted(manifest):
+            store.save_manifest(manifest)
+            meter = Meter(manifest.size, manifest.files)
+            engine.bring(manifest, source, meter, threading.Event(), urgent=lambda: urgent)
+            tree = store.assemble(manifest)
+        how = "kept in memory" if urgent else "O_DIRECT"
+        yield Verdict(note=f"{job.streams} streams at first, {how}", verified=verified_of(manifest), root=tree)
 
 
 def verified_of(manifest: Manifest) -> str:

@@ -1,8 +1,6 @@
 """csi-model as kubelet uses it: NodeStageVolume through the socket of a real driver."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bench.contenders import Job, Verdict, run
 from bench.contenders.driver import driver, volume_of
@@ -11,8 +9,7 @@ from csi_model.core.manifest import Manifest
 
 
 def contend(job: Job) -> Iterator[Verdict | None]:
-    # Beside dest, on its disk: sockets want a short path.
-    with TemporaryDirectory(prefix="d-", dir=job.dest.parent) as work, driver(job, Path(work)) as running:
+    with driver(job, job.dest) as running:
         volume = volume_of(job, running.kubelet)
         yield None
         cpu = running.cpu_seconds()
