@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
-from socket import gaierror, socket
+from socket import gaierror
 from urllib.parse import urlsplit
 
 from csi_model.errors import (
@@ -129,9 +129,9 @@ def _read_here(pool: HttpPool, target: Target, start: int, views: Sequence[memor
         reusable = False
         try:
             if not _is_granted(head, target, start, length):
-                raise refused(_refusal(connection.sock, head, rest, target), target)
+                raise refused(_refusal(connection, head, rest, target), target)
             _check(head, target, start, length)
-            yield from _receive(connection.sock, rest, views, pool.limits)
+            yield from _receive(connection, rest, views, pool.limits)
             reusable = not head.last and len(rest) <= length  # more than was asked for belongs to no answer
         except (OSError, HTTPException) as error:
             raise _failure(error, target) from error
@@ -151,8 +151,12 @@ def _request(
         connection = pool.lease(server)
         arm(connection)
         try:
-            whole = {} if length == target.size else {"Range": f"bytes={start}-{start + length - 1}"}
-            headers = {**whole, "Accept-Encoding": "identity", "User-Agent": "csi-model", **target.headers}
+            headers = {
+                "Range": f"bytes={start}-{start + length - 1}",
+                "Accept-Encoding": "identity",
+                "User-Agent": "csi-model",
+                **target.headers,
+            }
             head, rest = connection.ask(target.url, headers)
         except ConnectionError:
             pool.drop(connection)
@@ -189,14 +193,16 @@ def _check(head: Head, target: Target, start: int, length: int) -> None:
             raise SourceChanged(f"{what} was overwritten: its {name} is not the pinned one any more")
 
 
-def _receive(sock: socket, rest: memoryview, views: Sequence[memoryview], limits: HttpLimits) -> Iterator[memoryview]:
+def _receive(
+    connection: Connection, rest: memoryview, views: Sequence[memoryview], limits: HttpLimits
+) -> Iterator[memoryview]:
     """Fill views with a body of which ``rest`` has come with its head."""
     window_filled, window_start = 0, time.monotonic()
     for view in views:
         filled = min(len(rest), len(view))
         view[:filled], rest = rest[:filled], rest[filled:]
-        while filled < len(view):  # one receive at a time, to look at the clock: a trickle could hold it for ever
-            count = sock.recv_into(view[filled:])
+        while filled < len(view):  # each receive ends in time, so that a trickle can't hold it for ever
+            count = connection.fill(view[filled:])
             if not count:
                 raise ConnectionResetError("the body ended early")
             filled += count
@@ -211,7 +217,7 @@ def _receive(sock: socket, rest: memoryview, views: Sequence[memoryview], limits
         window_start += time.monotonic() - busy  # what the caller does meanwhile isn't the server's slowness
 
 
-def _refusal(sock: socket, head: Head, rest: memoryview, target: Target) -> Refusal:
+def _refusal(connection: Connection, head: Head, rest: memoryview, target: Target) -> Refusal:
     """Read the beginning of an error page, in few receives: it is worth no long wait."""
     page, enough = bytes(rest), _MAX_ERROR_BODY if head.length is None else min(head.length, _MAX_ERROR_BODY)
     chunked = "transfer-encoding" in head.headers
@@ -219,10 +225,11 @@ def _refusal(sock: socket, head: Head, rest: memoryview, target: Target) -> Refu
         for _ in range(_ERROR_RECEIVES):
             if len(page) >= enough or (chunked and page.endswith(LAST_CHUNK)):
                 break
-            more = sock.recv(enough - len(page))
-            if not more:
+            more = memoryview(bytearray(enough - len(page)))
+            count = connection.some(more)
+            if not count:
                 break
-            page += more
+            page += more[:count]
     page = unchunked(page) if chunked else page
     return Refusal(bare(target.url), head.status, head.headers, page[:_MAX_ERROR_BODY])
 

@@ -6,10 +6,9 @@ asked for. Here that takes a tenth. What a server sends is hostile input: whatev
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPException, RemoteDisconnected
-from socket import socket
 
 LARGEST = 32 * 1024
 """Bytes of the largest head that is understood; S3's have 0.5 to 3 KiB."""
@@ -65,11 +64,11 @@ def request(target: str, host: str, headers: Iterable[tuple[str, str]]) -> bytes
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def receive(sock: socket, memory: bytearray, patience: float) -> tuple[Head, memoryview]:
+def receive(more: Callable[[memoryview], int], memory: bytearray, patience: float) -> tuple[Head, memoryview]:
     """Receive the head of an answer.
 
     Args:
-        sock: where it comes from; its own timeout counts for each receive.
+        more: fills the beginning of a view with what has come and tells how much, 0 at the connection's end.
         memory: overwritten; a head that doesn't fit is none.
         patience: seconds in which all of it has to come.
 
@@ -85,7 +84,7 @@ def receive(sock: socket, memory: bytearray, patience: float) -> tuple[Head, mem
     view = memoryview(memory)
     filled = searched = 0
     while True:
-        count = sock.recv_into(view[filled:])
+        count = more(view[filled:])
         if not count:
             if filled:
                 raise ConnectionResetError("the answer ended within its head")

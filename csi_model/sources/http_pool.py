@@ -7,13 +7,14 @@ anything else: a connection in doubt is never used again.
 import base64
 import itertools
 import ssl
+import struct
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
-from socket import SHUT_RDWR, socket
+from socket import MSG_WAITALL, SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -118,6 +119,7 @@ class Connection:
         self.used = False
         self.aborted = False
         self._limits = limits
+        self._nothing = "nothing came for too long"
         self._headers: dict[str, str] = {}
         self._absolute = ""
         self._memory = bytearray(http_head.LARGEST)
@@ -136,8 +138,25 @@ class Connection:
         except BaseException:
             self._http.close()
             raise
-        self.sock: socket = self._http.sock
-        self.sock.settimeout(limits.silence)
+        self._sock: socket = self._http.sock
+        self._all = 0  # recv(2)'s flags for a whole view
+        if tls is not None:
+            self._sock.settimeout(limits.silence)
+        else:
+            # a receive has to end in time for a look at the rate as well
+            self._let_the_kernel_wait(min(limits.silence, limits.slow_window))
+
+    def _let_the_kernel_wait(self, seconds: float) -> None:
+        """Have timeouts without Python's: those poll before each receive, and a receive then gives what has come.
+
+        So a block of 1 MiB takes one call that hands the interpreter's lock over once, not ten. (SSL_read gives a
+        record of 16 KiB in any case, and Python's TLS would wait for ever.)
+        """
+        self._sock.settimeout(None)
+        timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))  # struct timeval, socket(7)
+        for option in (SO_RCVTIMEO, SO_SNDTIMEO):
+            self._sock.setsockopt(SOL_SOCKET, option, timeout)
+        self._all = MSG_WAITALL
 
     def ask(self, url: str, headers: Mapping[str, str]) -> tuple[http_head.Head, memoryview]:
         """Ask for a URL of this server.
@@ -154,8 +173,34 @@ class Connection:
         target = self._absolute + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         host = self.server.authority
         host = host if host.isascii() else host.encode("idna").decode()
-        self.sock.sendall(http_head.request(target, host, {**self._headers, **headers}.items()))
-        return http_head.receive(self.sock, self._memory, self._limits.slow_window)
+        try:
+            self._sock.sendall(http_head.request(target, host, {**self._headers, **headers}.items()))
+        except BlockingIOError:
+            raise TimeoutError(self._nothing) from None
+        return http_head.receive(self.some, self._memory, self._limits.slow_window)
+
+    def fill(self, view: memoryview) -> int:
+        """Receive into a view, as much of it as comes in time.
+
+        Returns:
+            How many bytes have come, at least one; 0 at the connection's end.
+
+        Raises:
+            TimeoutError: nothing came for too long.
+            OSError: the connection is reset.
+
+        """
+        return self._receive(view, self._all)
+
+    def some(self, view: memoryview) -> int:
+        """Receive what has come, or what comes first, into a view; otherwise as :meth:`fill`."""
+        return self._receive(view, 0)
+
+    def _receive(self, view: memoryview, flags: int) -> int:
+        try:
+            return self._sock.recv_into(view, len(view), flags)
+        except BlockingIOError:  # what the kernel says of its own timeouts
+            raise TimeoutError(self._nothing) from None
 
     def abort(self) -> None:
         """Make a read that another thread waits in return at once."""
@@ -163,7 +208,7 @@ class Connection:
         try:
             # Not SSLSocket's own shutdown: it forgets the session first, and the reader would be given the
             # encrypted bytes that the kernel still has, as if they were the object's.
-            socket.shutdown(self.sock, SHUT_RDWR)
+            socket.shutdown(self._sock, SHUT_RDWR)
         except OSError:
             return  # it is closed or reset already
 

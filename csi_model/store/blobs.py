@@ -82,13 +82,13 @@ class Blobs:
                     os.unlink(path)  # noqa: PTH108 - a string: see Layout.blob_text
                     continue
                 shard = blob.rpartition("/")[0]
-                if not os.path.isdir(shard):  # noqa: PTH112 - as above
+                if shard not in shards and not os.path.isdir(shard):  # noqa: PTH112 - as above
                     os.mkdir(shard, 0o700)  # noqa: PTH102 - as above
                     touched.add(self._layout.blobs)
+                shards.add(shard)
                 if len(chunks) > CHUNK_DIGEST_SIZE:
                     write_file(self._layout.chunks(digest), chunks, scratch=self._layout.assembly)
                 os.rename(path, blob)  # noqa: PTH104 - as above
-                shards.add(shard)
         settle(touched | set(map(Path, shards)))
 
     def place(self, digest: str, size: int, target: str) -> None:
