@@ -6,12 +6,14 @@ anything else: a connection in doubt is never used again.
 
 import base64
 import itertools
+import re
 import ssl
 import struct
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from socket import MSG_WAITALL, SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from csi_model.sources.workers import Workers
 
 _numbers = itertools.count()
+_PLACE = re.compile(r"[A-Za-z]+://[^/?#]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -60,8 +63,7 @@ class Server:
     @classmethod
     def of(cls, url: str) -> "Server":
         """Take the server out of an ``http`` or ``https`` URL."""
-        parts = urlsplit(url)
-        return cls(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+        return _server(_place(url))
 
     @property
     def authority(self) -> str:
@@ -71,6 +73,18 @@ class Server:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
+
+
+def _place(url: str) -> str:
+    """Cut a URL off before its path."""
+    match = _PLACE.match(url)
+    return match[0] if match else url
+
+
+@lru_cache(64)  # thousands of URLs lead to one server, and urlsplit takes as long as signing one
+def _server(place: str) -> Server:
+    parts = urlsplit(place)
+    return Server(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +183,8 @@ class Connection:
             ValueError: what is asked for can't be put into a request.
 
         """
-        parts = urlsplit(url)
-        target = self._absolute + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        rest = url[len(_place(url)) :].partition("#")[0]
+        target = self._absolute + (rest if rest.startswith("/") else f"/{rest}")
         host = self.server.authority
         host = host if host.isascii() else host.encode("idna").decode()
         try:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -31,6 +31,7 @@ class Pattern:
         path: of it.
         host: as it is signed.
         region, service: for which signatures are valid; "" if nothing is signed.
+        secrets: what signed last, by secret key and scope.
 
     """
 
@@ -39,6 +40,7 @@ class Pattern:
     host: str
     region: str
     service: str
+    secrets: dict[tuple[str, str], bytes] = field(default_factory=dict, repr=False)
 
     def sign(self, key: str, version: str, keys: Any, *, now: datetime, valid: int) -> str:
         """Return the URL of an object.
@@ -64,11 +66,19 @@ class Pattern:
         )
         asked = f"GET\n{self.path}{place}\n{query}\nhost:{self.host}\n\nhost\nUNSIGNED-PAYLOAD"
         signed = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
-        secret = f"AWS4{keys.secret_key}".encode()
-        for word in scope.split("/"):
-            secret = hmac.digest(secret, word.encode(), "sha256")
-        signature = hmac.digest(secret, signed.encode(), "sha256").hex()
+        signature = hmac.digest(self._secret(keys.secret_key, scope), signed.encode(), "sha256").hex()
         return f"{self.base}{place}?{query}&X-Amz-Signature={signature}"
+
+    def _secret(self, key: str, scope: str) -> bytes:
+        """Return what signs within a scope: the same all day."""
+        found = self.secrets.get((key, scope))
+        if found is None:
+            found = f"AWS4{key}".encode()
+            for word in scope.split("/"):
+                found = hmac.digest(found, word.encode(), "sha256")
+            self.secrets.clear()  # the one before is over
+            self.secrets[key, scope] = found
+        return found
 
 
 class Signer:
