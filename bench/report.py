@@ -149,12 +149,13 @@ def _section(name: str, section: Any) -> Table:
 
 def _targets(judged: Sequence[Target]) -> Table:
     table = Table(title="Targets", title_justify="left")
-    for column in ("", "target", "measured", "where it was worst"):
+    for column in ("", "target", "measured", "bound allows", "where it was worst"):
         table.add_column(column)
     words = {True: Text("met", "green"), False: Text("missed", "red"), None: Text("not measured", "dim")}
     for target in judged:
         figure = "" if target.figure is None else f"{target.figure:.3g}"
-        table.add_row(words[target.met], target.text, figure, target.where)
+        most = "" if target.most is None else f"{target.most:.3g}"
+        table.add_row(words[target.met], target.text, figure, most, target.where)
     return table
 
 

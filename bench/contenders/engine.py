@@ -11,7 +11,8 @@ from csi_model.core.manifest import Entry, Manifest
 from csi_model.core.reference import Reference
 from csi_model.settings import StoreSettings, TransferSettings
 from csi_model.sources.base import Abort, Access, Source
-from csi_model.sources.http import HttpPool, Target, read_range
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_pool import HttpPool
 from csi_model.store import memory
 from csi_model.store.store import Store
 from csi_model.transfer.engine import Engine

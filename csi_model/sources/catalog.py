@@ -32,7 +32,7 @@ def preload() -> None:
     For a thread of its own, once the daemon answers: it takes half a second of processor time, more from a cold disk.
     """
     try:
-        from csi_model.sources.http import HttpLimits  # noqa: PLC0415
+        from csi_model.sources.http_connection import HttpLimits  # noqa: PLC0415
         from csi_model.sources.s3_client import make_service  # noqa: PLC0415 - as above
 
         # The first client reads the service's model, which the later ones share.

@@ -1,7 +1,7 @@
 """Ranges of a URL's bytes, read straight into the caller's memory.
 
 The body goes from the socket into the given views with no Python object per piece. Whatever else happens becomes one
-of :mod:`csi_model.errors`' types in :func:`_refusal` (the server answered) or :func:`_failure` (it didn't).
+of :mod:`csi_model.errors`' types in :func:`refused` (the server answered) or :func:`_failure` (it didn't).
 """
 
 import re
@@ -10,57 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from socket import gaierror
-from urllib.parse import urlsplit
 
-from csi_model.errors import (
-    SourceBusy,
-    SourceChanged,
-    SourceDenied,
-    SourceError,
-    SourceInvalid,
-    SourceUnauthenticated,
-    SourceUnavailable,
-)
+from csi_model.errors import SourceChanged, SourceInvalid, SourceUnavailable
 from csi_model.sources.base import Abort, Blocks
+from csi_model.sources.http_connection import Connection, HttpLimits
 from csi_model.sources.http_head import LAST_CHUNK, Head, unchunked
-from csi_model.sources.http_pool import Connection, HttpLimits, HttpPool, Server
-
-__all__ = ["HttpLimits", "HttpPool", "Refusal", "Target", "bare", "clean", "read_range", "refused", "retry_after"]
+from csi_model.sources.http_pool import HttpPool
+from csi_model.sources.http_refusals import Explain, Refusal, bare, clean, refused
+from csi_model.sources.http_server import Server
 
 _MAX_ERROR_BODY = 16 * 1024  # bytes of an error page that are read for its text
 _ERROR_RECEIVES = 4
-_MAX_TEXT = 300
-_MAX_WAIT = 86400.0  # seconds; whoever waits has limits of its own
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)\Z")
-_QUERY = re.compile(r"\?[^\s\"']+")
-_TOKEN = re.compile(r"[A-Za-z0-9+=_%-]{40,}")
-"""What a session token or a signature consists of: a server may repeat what it was sent."""
-_GONE = (404, 410)
-_REDIRECTS = range(300, 400)
-_LATER = (407, 408, 425, *range(500, 600))
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer that isn't the range that was asked for.
-
-    Attributes:
-        what: the URL, fit to be shown.
-        status: the HTTP status.
-        headers: by lower-case name.
-        body: the beginning of the error page.
-
-    """
-
-    what: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +44,7 @@ class Target:
     size: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     expect: Mapping[str, str] = field(default_factory=dict)
-    explain: Callable[[Refusal], SourceError | None] | None = None
-
-
-def bare(url: str) -> str:
-    """Strip user, query and fragment off a URL: what remains may be shown."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:_MAX_TEXT]
-
-
-def clean(text: str) -> str:
-    """Make a foreign text fit to be shown: one short printable line without URL queries and what may be a token."""
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return _TOKEN.sub("…", _QUERY.sub("", " ".join(printable.split())))[:_MAX_TEXT]
+    explain: Explain | None = None
 
 
 def read_range(
@@ -129,7 +81,7 @@ def _read_here(pool: HttpPool, target: Target, start: int, views: Sequence[memor
         reusable = False
         try:
             if not _is_granted(head, target, start, length):
-                raise refused(_refusal(connection, head, rest, target), target)
+                raise refused(_refusal(connection, head, rest, target), target.size, target.explain)
             _check(head, target, start, length)
             yield from _receive(connection, rest, views, pool.limits)
             reusable = not head.last and len(rest) <= length  # more than was asked for belongs to no answer
@@ -232,44 +184,6 @@ def _refusal(connection: Connection, head: Head, rest: memoryview, target: Targe
             page += more[:count]
     page = unchunked(page) if chunked else page
     return Refusal(bare(target.url), head.status, head.headers, page[:_MAX_ERROR_BODY])
-
-
-def refused(refusal: Refusal, target: Target) -> SourceError:
-    """Find the type and the words for an answer that refuses: the one table."""
-    better = target.explain(refusal) if target.explain else None
-    if better is not None:
-        return better
-    what, status, headers = refusal.what, refusal.status, refusal.headers
-    if status in _GONE:
-        return SourceChanged(f"{what} is gone: the source doesn't have the pinned bytes any more")
-    if status in _REDIRECTS:
-        place = bare(headers.get("location", "")) if "location" in headers else "another place"
-        return SourceInvalid(f"{what} redirects to {place}: set endpoint and region to where it really lies")
-    if status in (429, 503):
-        return SourceBusy(f"{what} asks to slow down (HTTP {status})", retry_after(headers.get("retry-after", "")))
-    if status in _LATER:
-        return SourceUnavailable(f"{what} answers HTTP {status}")
-    known: dict[int, tuple[type[SourceError], str]] = {
-        200: (SourceInvalid, "ignores the Range header"),
-        401: (SourceUnauthenticated, "wants credentials, or doesn't know those it got (HTTP 401)"),
-        403: (SourceDenied, "may not be read with these credentials (HTTP 403)"),
-        412: (SourceChanged, "was overwritten: the source doesn't have the pinned bytes any more"),
-        416: (SourceChanged, f"is shorter than the pinned {target.size} bytes"),
-    }
-    kind, words = known.get(status, (SourceInvalid, f"answers HTTP {status} to a range request"))
-    return kind(f"{what} {words}")
-
-
-def retry_after(text: str) -> float | None:
-    """Read a Retry-After header: seconds, or an HTTP date; None if it says neither."""
-    digits = text.strip()  # of more than float() would strip
-    if digits.isdecimal():
-        return min(float(digits), _MAX_WAIT)
-    try:
-        seconds = (parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, seconds), _MAX_WAIT)
 
 
 def _failure(error: Exception, target: Target) -> SourceUnavailable:

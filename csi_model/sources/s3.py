@@ -14,7 +14,8 @@ from csi_model.core.manifest import Entry
 from csi_model.core.reference import Reference
 from csi_model.errors import SourceInvalid
 from csi_model.sources.base import Access, Reader, Source, read_into
-from csi_model.sources.http import HttpLimits, HttpPool
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_pool import HttpPool
 from csi_model.sources.s3_client import check_bucket, make_service, origin_of, shown_place
 from csi_model.sources.s3_errors import s3_errors
 from csi_model.sources.s3_listing import ETAG, VERSION, Listing

@@ -21,7 +21,8 @@ from botocore.session import Session
 
 from csi_model.errors import InvalidArgument, SourceUnauthenticated
 from csi_model.sources.base import Access
-from csi_model.sources.http_pool import HttpLimits, Server
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_server import Server
 
 HEADS = 16
 """HEAD requests in parallel: enough to hide a round trip of 50 ms, few enough that no service asks to slow down."""

@@ -18,7 +18,7 @@ from csi_model.errors import (
     SourceUnauthenticated,
     SourceUnavailable,
 )
-from csi_model.sources.http import Refusal, clean, retry_after
+from csi_model.sources.http_refusals import Refusal, clean, retry_after
 
 _UNAUTHENTICATED = {
     "AuthFailure",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from csi_model.errors import SourceDenied, SourceUnauthenticated
 from csi_model.sources.base import Abort, Blocks
-from csi_model.sources.http import HttpPool, Target, read_range
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_pool import HttpPool
 from csi_model.sources.s3_errors import explain
 
 

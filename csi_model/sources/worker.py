@@ -24,7 +24,10 @@ from typing import Any
 
 from csi_model.errors import SourceError
 from csi_model.sources.base import Abort
-from csi_model.sources.http import HttpLimits, HttpPool, Refusal, Target, read_range
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_pool import HttpPool
+from csi_model.sources.http_refusals import Refusal
 
 MESSAGE = 128 * 1024
 """Bytes of a message at most: less than a socket takes at once."""

@@ -21,7 +21,9 @@ from csi_model import errors
 from csi_model.errors import SourceError, SourceUnavailable
 from csi_model.sources.base import Abort, Blocks
 from csi_model.sources.conduits import Conduit, Process
-from csi_model.sources.http import HttpPool, Refusal, Target, bare, refused
+from csi_model.sources.http import Target
+from csi_model.sources.http_pool import HttpPool
+from csi_model.sources.http_refusals import Refusal, bare, refused
 from csi_model.sources.shared import SharedBuffer, locate
 from csi_model.sources.worker import FILLED, GO, MESSAGE
 
@@ -190,7 +192,7 @@ def _packed(pool: HttpPool, target: Target, start: int, layout: Sequence[Sequenc
 def _error_of(outcome: Mapping[str, Any], target: Target) -> SourceError | None:
     if "refusal" in outcome:
         what, status, headers, body = outcome["refusal"]
-        return refused(Refusal(what, status, headers, base64.b64decode(body)), target)
+        return refused(Refusal(what, status, headers, base64.b64decode(body)), target.size, target.explain)
     if "error" in outcome:
         kind: type[SourceError] = getattr(errors, outcome["error"])
         return kind(outcome["text"])

@@ -1,5 +1,7 @@
 """What is met and what is missed, from literal rows."""
 
+import pytest
+
 from bench.rows import Row
 from bench.targets import targets
 
@@ -18,6 +20,14 @@ def test_the_worst_workload_decides():
     rows = [row("csi-model", ratio_to_best_other=4.0), row("csi-model-engine", "shards", ratio_to_best_other=3.0)]
     target = judged("fastest other tool, large files from MinIO", rows)
     assert (target.met, target.figure, target.where) == (False, 3.0, "csi-model-engine, shards, minio")
+
+
+def test_it_is_told_what_the_bound_would_have_allowed():
+    rows = [row("csi-model", ratio_to_best_other=1.2, ratio_to_bound=0.8, mb_per_s=600), row("boto3", mb_per_s=200)]
+    assert judged("fastest other tool, large files from MinIO", rows).most == pytest.approx(1.5)
+    assert judged("x boto3", rows).most == pytest.approx(3.75)
+    assert judged("of the bound", rows).most == 1
+    assert judged("MiB of memory", rows).most is None
 
 
 def test_what_nobody_waits_for_is_judged_by_itself():

@@ -6,7 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from csi_model.sources.http_pool import Connection, HttpLimits, HttpPool, Server
+from csi_model.sources.http_connection import Connection, HttpLimits
+from csi_model.sources.http_pool import HttpPool
+from csi_model.sources.http_server import Server
 from tests.sources.certificates import make_certificate
 
 BODY = bytes(range(256)) * 512  # 128 KiB: fits into the buffers of the kernel, so all of it is there when we hang up

@@ -12,7 +12,7 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 
 from csi_model.sources.base import Access
-from csi_model.sources.http import HttpLimits
+from csi_model.sources.http_connection import HttpLimits
 from csi_model.sources.s3_client import make_service
 
 make_service(Access(auth="anonymous", endpoint="http://localhost"), "b", HttpLimits())

@@ -17,7 +17,10 @@ from csi_model.errors import (
     SourceUnauthenticated,
     SourceUnavailable,
 )
-from csi_model.sources.http import HttpLimits, HttpPool, Target, bare, clean, read_range, retry_after
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_pool import HttpPool
+from csi_model.sources.http_refusals import bare, clean, retry_after
 from tests.fakes import misbehaving_server as bad
 from tests.fakes.misbehaving_server import MisbehavingServer
 from tests.sources.certificates import make_certificate

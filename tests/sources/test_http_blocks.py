@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from csi_model.errors import SourceDenied, SourceUnavailable
 from csi_model.sources import http
 from csi_model.sources.base import Abort
-from csi_model.sources.http import HttpLimits, HttpPool, Target, read_range
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_pool import HttpPool
 from tests.contracts.source_contract import blocks_of
 from tests.fakes import misbehaving_server as bad
 from tests.fakes.misbehaving_server import MisbehavingServer

@@ -5,7 +5,8 @@ import pytest
 from csi_model.core.globs import Selection
 from csi_model.demo.s3server import S3Server
 from csi_model.errors import SourceUnavailable
-from csi_model.sources.http_pool import HttpPool, Proxy, Server
+from csi_model.sources.http_pool import HttpPool
+from csi_model.sources.http_server import Proxy, Server
 from tests.contracts.source_contract import read
 from tests.sources.certificates import make_certificate
 from tests.sources.conftest import S3Place

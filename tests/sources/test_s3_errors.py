@@ -14,7 +14,7 @@ from csi_model.errors import (
     SourceUnavailable,
 )
 from csi_model.sources.base import Access
-from csi_model.sources.http import Refusal
+from csi_model.sources.http_refusals import Refusal
 from csi_model.sources.s3 import S3Source
 from csi_model.sources.s3_errors import explain, s3_errors
 from tests.contracts.source_contract import ALL

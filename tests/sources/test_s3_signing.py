@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from csi_model.sources import s3_signing
 from csi_model.sources.base import Access
-from csi_model.sources.http_pool import HttpLimits
+from csi_model.sources.http_connection import HttpLimits
 from csi_model.sources.s3_client import make_service
 from csi_model.sources.s3_signing import Signer
 

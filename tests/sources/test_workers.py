@@ -15,7 +15,9 @@ import pytest
 
 from csi_model.errors import SourceChanged, SourceError, SourceUnavailable
 from csi_model.sources.base import Abort
-from csi_model.sources.http import HttpLimits, HttpPool, Target, read_range
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_pool import HttpPool
 from csi_model.sources.shared import SharedBuffer
 from csi_model.sources.workers import Workers
 from tests.fakes import misbehaving_server as bad

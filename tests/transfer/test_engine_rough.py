@@ -8,7 +8,9 @@ import pytest
 
 from csi_model.core.checksum import Algorithm
 from csi_model.errors import SourceChanged, SourceCorrupt, SourceUnavailable
-from csi_model.sources.http import HttpLimits, HttpPool, Target, read_range
+from csi_model.sources.http import Target, read_range
+from csi_model.sources.http_connection import HttpLimits
+from csi_model.sources.http_pool import HttpPool
 from csi_model.transfer import stragglers
 from tests.fakes.misbehaving_server import (
     MisbehavingServer,
