@@ -8,14 +8,14 @@ from typing import Any
 
 import grpc_tools
 import pytest
-from csi_model.rpc.generated import (
-    csi_pb2,
-    pluginregistration_pb2,
-)  # registers the options that descriptors are read with
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
 from grpc_tools import protoc
 
+from csi_model.rpc.generated import (
+    csi_pb2,
+    pluginregistration_pb2,
+)  # registers the options that descriptors are read with
 from hack import fetching
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ import threading
 from contextlib import contextmanager
 
 import grpc
+
 from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 from csi_model.rpc.generated import pluginregistration_pb2 as pb
 from csi_model.rpc.generated.pluginregistration_pb2_grpc import RegistrationStub
-
 from csi_model.rpc.server import channel_target
 
 TIMEOUT = 10

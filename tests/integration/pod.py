@@ -4,10 +4,9 @@ import hashlib
 import time
 from pathlib import Path
 
-from csi_model.rpc.generated import csi_pb2
-
 from csi_model.demo.kubelet import UNCERTAIN
 from csi_model.rpc.client import Refused
+from csi_model.rpc.generated import csi_pb2
 
 _DEADLINE = 120.0  # seconds; kubelet's csiTimeout
 _MODE = csi_pb2.VolumeCapability.AccessMode

@@ -4,9 +4,9 @@ from typing import Any
 
 import grpc
 import pytest
-from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 
 from csi_model.rpc.controller import ControllerService
+from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 from csi_model.rpc.identity import IdentityService
 from csi_model.rpc.node import NodeService
 from csi_model.rpc.server import build_server, channel_target

@@ -2,12 +2,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from csi_model.rpc.generated import csi_pb2
 from grpc import StatusCode
 
 from csi_model import errors
 from csi_model.core.placement import NODE_KEY
 from csi_model.rpc.controller import ControllerService
+from csi_model.rpc.generated import csi_pb2
 from tests.rpc.conftest import MOUNT, Driver
 
 RPC = csi_pb2.ControllerServiceCapability.RPC

@@ -1,10 +1,10 @@
 import re
 from collections.abc import Callable
 
-from csi_model.rpc.generated import csi_pb2
 from grpc import StatusCode
 
 from csi_model.errors import StoreUnusable
+from csi_model.rpc.generated import csi_pb2
 from csi_model.rpc.identity import IdentityService
 from tests.rpc.conftest import Driver
 

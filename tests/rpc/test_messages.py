@@ -1,11 +1,11 @@
 import contextlib
 
-from csi_model.rpc.generated import csi_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_model.errors import InvalidArgument, VolumeNotFound
 from csi_model.rpc import messages
+from csi_model.rpc.generated import csi_pb2
 
 modes = st.integers(-(2**31), 2**31 - 1)
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)

@@ -3,10 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from csi_model.rpc.generated import csi_pb2
 from grpc import StatusCode
 
 from csi_model.errors import InvalidArgument
+from csi_model.rpc.generated import csi_pb2
 from csi_model.rpc.node import NodeService
 from tests.fakes.verbs import FakeNode
 from tests.rpc.conftest import MOUNT, Driver

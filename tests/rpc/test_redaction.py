@@ -2,10 +2,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from csi_model.rpc.generated import csi_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from csi_model.rpc.generated import csi_pb2
 from csi_model.rpc.redaction import STRIPPED, redacted, scrub
 
 

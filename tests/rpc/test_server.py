@@ -7,10 +7,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 
 from csi_model.errors import InvalidArgument, StoreLocked, StoreUnusable
 from csi_model.rpc import sockets
+from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 from csi_model.rpc.identity import IdentityService
 from csi_model.rpc.server import Server, build_server, channel_target
 from tests.rpc.conftest import MOUNT, Driver

@@ -4,10 +4,10 @@ from typing import Any
 
 import grpc
 import pytest
-from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 
 from csi_model.errors import TooManyCalls
 from csi_model.rpc import controller, node, server
+from csi_model.rpc.generated import csi_pb2, csi_pb2_grpc
 from csi_model.rpc.slots import Slots
 from tests.rpc.conftest import MOUNT, Driver
 
