@@ -106,6 +106,7 @@ def _killed(job: Job, work: Path) -> Killed:
         before = time.monotonic() - began
         if staging.exception() is None:
             raise NeverHalf("it was done when it was killed: a larger model is needed (--scale)")
+    take_memory(2 * job.size)  # as an uninterrupted run has it: what was free went back to the host meanwhile
     began = time.monotonic()
     with driver(job, work) as running:
         started = time.monotonic()

@@ -104,8 +104,9 @@ class Holding:
         manifest = self._store.manifest(hold.manifest)
         if spec.auth is Auth.SECRET or manifest is None:
             return NotStaged(
-                f"the copy of {spec.source} on this node is gone (evicted by hand, or damaged): "
-                "delete the pods that use the claim on this node, and it is staged again with the next one"
+                f"the copy of {spec.source} isn't whole on this node (its staging was cut off, or it was evicted by "
+                "hand, or damaged): kubelet's next NodeStage brings it; if pods on this node have had it already, "
+                "delete the pods that use the claim here, and the next one gets it"
             )
         warmup, _ = self.want(hold, manifest, {}, urgent=urgent)
         return InProgress(f"staging {spec.source} again: {warmup.progress().words()}")
