@@ -1,7 +1,8 @@
 """Heads of HTTP/1.1 requests and answers (RFC 9112), as far as GETs of ranges need them.
 
-`http.client` parses headers as those of e-mails, in 0.2 ms; a model can have thousands of files of which each has to be
-asked for. Here that takes a tenth. What a server sends is hostile input: whatever isn't plainly right is an error.
+`http.client` parses headers as those of e-mails: with MinIO's, a question and the head of its answer take 0.06 ms of the
+processor, here 0.02, and a model can have thousands of files. What a server sends is hostile input: whatever isn't
+plainly right is an error.
 """
 
 import re
