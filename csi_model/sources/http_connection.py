@@ -10,6 +10,8 @@ from socket import MSG_WAITALL, SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET,
 from csi_model.sources import http_head
 from csi_model.sources.http_server import Proxy, Server, place_of
 
+_STALLED = "nothing came for too long"
+
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
@@ -46,7 +48,6 @@ class Connection:
         self.used = False
         self.aborted = False
         self._limits = limits
-        self._nothing = "nothing came for too long"
         self._headers: dict[str, str] = {}
         self._absolute = ""
         self._memory = bytearray(http_head.LARGEST)
@@ -103,7 +104,7 @@ class Connection:
         try:
             self._sock.sendall(http_head.request(target, host, {**self._headers, **headers}.items()))
         except BlockingIOError:
-            raise TimeoutError(self._nothing) from None
+            raise TimeoutError(_STALLED) from None
         return http_head.receive(self.some, self._memory, self._limits.slow_window)
 
     def fill(self, view: memoryview) -> int:
@@ -127,7 +128,7 @@ class Connection:
         try:
             return self._sock.recv_into(view, len(view), flags)
         except BlockingIOError:  # what the kernel says of its own timeouts
-            raise TimeoutError(self._nothing) from None
+            raise TimeoutError(_STALLED) from None
 
     def abort(self) -> None:
         """Make a read that another thread waits in return at once."""

@@ -1,6 +1,6 @@
 """Heads of HTTP/1.1 requests and answers (RFC 9112), as far as GETs of ranges need them.
 
-`http.client` parses headers as those of e-mails: with MinIO's, a question and the head of its answer take 0.06 ms of the
+`http.client` parses headers as those of e-mails: a question to MinIO and the head of its answer take 0.06 ms of the
 processor, here 0.02, and a model can have thousands of files. What a server sends is hostile input: whatever isn't
 plainly right is an error.
 """

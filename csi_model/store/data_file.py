@@ -7,6 +7,7 @@ workload loses its memory. Where the file system has no O_DIRECT, the kernel is 
 
 import errno
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class DataFile:
 
     def __init__(self, path: Path, size: int) -> None:
         self._buffered = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._turn = threading.Lock()
         self._past_cache = -1
         self._to_forget = False
         try:
@@ -65,8 +67,9 @@ class DataFile:
             written = self._write_direct(start, data)
             start, data = start + written, data[written:]
         if data:
-            for offset in range(0, len(data), _PIECE):
-                pwrite_all(self._buffered, data[offset : offset + _PIECE], start + offset)
+            with self._turn:  # the kernel lets one write at a time into a file's pages, and the others spin
+                for offset in range(0, len(data), _PIECE):
+                    pwrite_all(self._buffered, data[offset : offset + _PIECE], start + offset)
             start_writeback(self._buffered, start, len(data))
             self._to_forget = self._to_forget or not cached
 
